@@ -1,0 +1,1 @@
+"""A connection becomes an identity: STARTTLS, SASL, binding, stream management."""

@@ -1,0 +1,1 @@
+"""Content-free logs, counters and alarms."""

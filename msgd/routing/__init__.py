@@ -1,0 +1,1 @@
+"""Where a stanza goes: sessions, the routing table, roster and presence (RFC 6121)."""

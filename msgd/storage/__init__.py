@@ -1,0 +1,1 @@
+"""One schema, several databases behind one interface."""

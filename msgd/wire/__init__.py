@@ -1,0 +1,1 @@
+"""Bytes to stanzas and back: TLS, XML framing, addresses, errors."""
