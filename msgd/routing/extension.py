@@ -1,0 +1,222 @@
+"""The public interface of extensions: one declaration from which everything else follows.
+
+An extension is a class that says which specification it implements, which features it offers,
+which IQs it answers and which events it wants. `Extensions` registers exactly what was declared and
+removes exactly that again. Everything under `msgd/xeps/` uses this module and nothing of the
+router's inside.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from xml.etree.ElementTree import Element
+
+from msgd.wire.stanza import Stanza
+
+if TYPE_CHECKING:
+    from msgd.accounts.accounts import Accounts
+    from msgd.config import Config
+    from msgd.routing.router import Router
+    from msgd.storage.database import Database
+
+#: What an IQ handler gives back: the payload of the result, or nothing for an empty result.
+IqAnswer = Element | bytes | None
+IqHandler = Callable[[Stanza], Awaitable[IqAnswer]]
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class At(enum.Enum):
+    """To whom an IQ is addressed."""
+
+    HOST = "host"  #: to a domain of this server
+    OWN = "own"  #: to nobody or to the sender's own bare JID
+    ACCOUNT = "account"  #: to the bare JID of another account here; the server answers for it
+    STRANGER = "stranger"  #: on a stream that has not authenticated yet
+
+
+HOST, OWN, ACCOUNT, STRANGER = At.HOST, At.OWN, At.ACCOUNT, At.STRANGER
+
+#: The events, with what a handler is called with. Handlers are plain functions, called in order of
+#: registration; an exception is counted, logged, and ends nobody else's work.
+EVENTS = {
+    "session-bound": "session: Session, a resource was bound",
+    "session-available": "session: Session, its first available presence was broadcast",
+    "session-unavailable": "session: Session, it sent unavailable presence or ended",
+    "session-ended": "session: Session, it is gone for good (closed, not to be resumed)",
+    "account-deleted": "jid: JID (bare), and everything of it is deleted",
+    "configuration-changed": "changed: list[str], names of the options that changed",
+}
+
+
+@dataclass(frozen=True)
+class Xep:
+    """A XEP and the version of it that is implemented."""
+
+    number: int
+    version: str
+
+    @property
+    def name(self) -> str:
+        return f"XEP-{self.number:04d}"
+
+
+@dataclass(frozen=True)
+class Rfc:
+    """A section of an RFC."""
+
+    number: int
+    section: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"RFC {self.number}" + (f" §{self.section}" if self.section else "")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A service discovery identity (XEP-0030 §3.1)."""
+
+    category: str
+    type: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class _IqDeclaration:
+    type: str
+    payload: str
+    at: tuple[At, ...]
+
+
+def on_iq(
+    type: str, namespace: str, name: str, at: tuple[At, ...] = (HOST,)
+) -> Callable[[Handler], Handler]:
+    """Answer IQs of `type` ('get' or 'set') whose payload is `name` in `namespace`.
+
+    The handler is `async def handler(self, stanza) -> IqAnswer`; it raises `StanzaError` for an
+    error reply. At STRANGER it gets the stream as a second argument, and `stanza.from_` is None.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        declared = _IqDeclaration(type, f"{namespace} {name}", at)
+        handler.__dict__.setdefault("declared_iqs", []).append(declared)
+        return handler
+
+    return declare
+
+
+def on_event(event: str) -> Callable[[Handler], Handler]:
+    """Call the method whenever `event` (one of `EVENTS`) happens."""
+    if event not in EVENTS:
+        raise ValueError(f"no event {event}")
+
+    def declare(handler: Handler) -> Handler:
+        handler.__dict__.setdefault("declared_events", []).append(event)
+        return handler
+
+    return declare
+
+
+class Extension:
+    """Base of every extension; see the module's text.
+
+    Class attributes declare, methods act. `start` runs once after all extensions are registered,
+    `stop` when this one is removed.
+    """
+
+    #: The specification.
+    xep: ClassVar[Xep | Rfc]
+    #: Service discovery features of the domain, and of every account.
+    features: ClassVar[frozenset[str] | set[str]] = frozenset()
+    account_features: ClassVar[frozenset[str] | set[str]] = frozenset()
+    #: Service discovery identities of the domain, and of every account.
+    identities: ClassVar[tuple[Identity, ...]] = ()
+    account_identities: ClassVar[tuple[Identity, ...]] = ()
+    #: Transcripts below protocol_spec/ that prove it, as a glob; a test fails when there is none.
+    proves: ClassVar[str] = ""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.config: Config = router.config
+        self.database: Database = router.database
+        self.accounts: Accounts = router.accounts
+
+    def start(self) -> None:
+        """Called when everything is wired together."""
+
+    def stop(self) -> None:
+        """Called before the extension is removed: undo what `start` did."""
+
+    def forms(self, domain: str) -> list[Element]:
+        """Extended service discovery information of the domain (XEP-0128): data forms."""
+        return []
+
+    def stream_feature(self, domain: str, authenticated: bool) -> bytes:
+        """A stream feature, serialised, or nothing; asked before and after authentication."""
+        return b""
+
+
+class Extensions:
+    """The registered extensions and what they declared, ready for one look-up per stanza."""
+
+    def __init__(self) -> None:
+        self.loaded: list[Extension] = []
+        self._iqs: dict[tuple[At, str, str], Callable[..., Awaitable[IqAnswer]]] = {}
+        self._events: dict[str, list[Callable[..., None]]] = {event: [] for event in EVENTS}
+
+    def load(self, extension: Extension) -> None:
+        """Register everything `extension` declares. Raises ValueError when two want one IQ."""
+        for declared, handler in _declared(extension, "declared_iqs"):
+            for at in declared.at:
+                key = (at, declared.type, declared.payload)
+                if key in self._iqs:
+                    raise ValueError(f"{key} is answered twice")
+                self._iqs[key] = handler
+        for event, handler in _declared(extension, "declared_events"):
+            self._events[event].append(handler)
+        self.loaded.append(extension)
+
+    def unload(self, extension: Extension) -> None:
+        """Remove exactly what `extension` declared."""
+        extension.stop()
+        for declared, _ in _declared(extension, "declared_iqs"):
+            for at in declared.at:
+                del self._iqs[at, declared.type, declared.payload]
+        for event, handler in _declared(extension, "declared_events"):
+            self._events[event].remove(handler)
+        self.loaded.remove(extension)
+
+    def iq_handler(self, at: At, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
+        """Who answers; `payload` is the expanded name 'namespace name' of the IQ's child."""
+        return self._iqs.get((at, type, payload))
+
+    def event_handlers(self, event: str) -> list[Callable[..., None]]:
+        """Who wants to know of `event`."""
+        return self._events[event]
+
+    def features(self, at: At = HOST) -> list[str]:
+        """The service discovery features of the domain or of an account, sorted."""
+        found: set[str] = set()
+        for extension in self.loaded:
+            found |= extension.features if at is HOST else extension.account_features
+        return sorted(found)
+
+    def identities(self, at: At = HOST) -> list[Identity]:
+        """The service discovery identities of the domain or of an account."""
+        found: list[Identity] = []
+        for extension in self.loaded:
+            found += extension.identities if at is HOST else extension.account_identities
+        return found
+
+
+def _declared(extension: Extension, attribute: str) -> list[tuple[Any, Callable[..., Any]]]:
+    """What the methods of `extension` declared, each with its bound method."""
+    found = []
+    for name in dir(type(extension)):
+        function = getattr(type(extension), name)
+        for declared in getattr(function, attribute, ()):
+            found.append((declared, getattr(extension, name)))
+    return found
