@@ -1,0 +1,182 @@
+"""The schema: every table of msgd, once, for every database engine.
+
+The code that uses a table writes its statements beside itself with SQLAlchemy Core on these objects;
+`msgd.storage.migrations` brings a database to this state. Rules that hold for all tables:
+
+* The key begins with the account, so that the data can be sharded by it, and whatever belongs to an
+  account goes with it (`ON DELETE CASCADE`).
+* Times are whole seconds since 1970 (UTC) unless said otherwise.
+* Defaults are the database's (`server_default`): statements do not pass through SQLAlchemy's execution,
+  so defaults of Python would not be applied.
+* Passwords are never here; `credential` holds SCRAM verifiers (RFC 5802 §3).
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only in a column declared exactly INTEGER.
+_row_number = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _account_key() -> Column[int]:
+    """The account a row belongs to, as the first column of the primary key."""
+    return Column(
+        "account_id",
+        BigInteger,
+        ForeignKey("account.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+
+
+#: One row for each account. `domain` and `name` are prepared (RFC 7622). The number of a deleted account
+#: is never given to another, so nothing kept under it can reach a stranger.
+account = Table(
+    "account",
+    metadata,
+    Column("id", _row_number, primary_key=True, autoincrement=True),
+    Column("domain", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("password_changed", BigInteger, nullable=False, server_default=text("0")),
+    # XEP-0012: when the last session of the account ended, and what it said when it left.
+    Column("last_active", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_status", Text, nullable=False, server_default=text("''")),
+    UniqueConstraint("domain", "name"),
+    sqlite_autoincrement=True,
+)
+
+#: SCRAM verifiers, one for each mechanism ("SCRAM-SHA-256" …), RFC 5802 §3.
+credential = Table(
+    "credential",
+    metadata,
+    _account_key(),
+    Column("mechanism", Text, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("iterations", Integer, nullable=False),
+    Column("stored_key", LargeBinary, nullable=False),
+    Column("server_key", LargeBinary, nullable=False),
+)
+
+#: What was accepted for an account and is not yet acknowledged by it. `id` is ordered by time of
+#: acceptance and is the XEP-0359 stanza-id; `size` is the length of `stanza` in bytes, and `checksum` is
+#: over it.
+spool = Table(
+    "spool",
+    metadata,
+    _account_key(),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
+    Column("stanza", LargeBinary, nullable=False),
+)
+
+#: Spool rows whose bytes no longer match their checksum, set aside for the operator.
+spool_corrupt = Table(
+    "spool_corrupt",
+    metadata,
+    _account_key(),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("stanza", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("found", BigInteger, nullable=False),
+)
+
+#: Contacts (RFC 6121 §2). `groups` is a JSON list of names. Rows with subscription "remove" are what is
+#: left of removed contacts, so that roster versioning (§2.6) can tell a client of the removal.
+roster_item = Table(
+    "roster_item",
+    metadata,
+    _account_key(),
+    Column("jid", Text, primary_key=True),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("groups", Text, nullable=False, server_default=text("'[]'")),
+    Column("subscription", Text, nullable=False, server_default=text("'none'")),
+    Column("ask", Boolean, nullable=False, server_default=false()),
+    Column("approved", Boolean, nullable=False, server_default=false()),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
+)
+
+#: The version of an account's whole roster (RFC 6121 §2.6).
+roster_version = Table(
+    "roster_version",
+    metadata,
+    _account_key(),
+    Column("version", BigInteger, nullable=False),
+)
+
+#: Subscription requests waiting for the account's answer ("pending in", RFC 6121 §3.1.3).
+subscription_request = Table(
+    "subscription_request",
+    metadata,
+    _account_key(),
+    Column("jid", Text, primary_key=True),
+    Column("stanza", LargeBinary, nullable=False),
+    Column("received", BigInteger, nullable=False),
+)
+
+#: Private XML storage (XEP-0049), one row for each expanded element name.
+private_xml = Table(
+    "private_xml",
+    metadata,
+    _account_key(),
+    Column("namespace", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("xml", LargeBinary, nullable=False),
+)
+
+#: The vCard of an account (XEP-0054).
+vcard = Table(
+    "vcard",
+    metadata,
+    _account_key(),
+    Column("xml", LargeBinary, nullable=False),
+)
+
+#: Stream-management sessions kept over a graceful restart (XEP-0198 §5), by resumption id.
+stream_session = Table(
+    "stream_session",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column(
+        "account_id",
+        BigInteger,
+        ForeignKey("account.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("resource", Text, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index(None, "account_id"),
+)
+
+#: The server's own secrets, made when first asked for (`msgd.storage.secret`).
+secret = Table(
+    "secret",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
