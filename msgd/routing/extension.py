@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from xml.etree.ElementTree import Element
 
+from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -82,6 +83,15 @@ class Identity:
     category: str
     type: str
     name: str = ""
+
+
+@dataclass(frozen=True)
+class Information:
+    """What disco#info tells of an entity or of one of its nodes (XEP-0030 §3, XEP-0128)."""
+
+    identities: tuple[Identity, ...]
+    features: tuple[str, ...]
+    forms: tuple[Element, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,10 @@ class Extension:
         """Extended service discovery information of the domain (XEP-0128): data forms."""
         return []
 
+    def node_information(self, at: At, to: JID, node: str) -> Information | None:
+        """What disco#info tells of the node `node` of `to`; None when it is not this extension's."""
+        return None
+
     def stream_feature(self, domain: str, authenticated: bool) -> bytes:
         """A stream feature, serialised, or nothing; asked before and after authentication."""
         return b""
@@ -210,6 +224,22 @@ class Extensions:
         for extension in self.loaded:
             found += extension.identities if at is HOST else extension.account_identities
         return found
+
+    def information(self, at: At = HOST, domain: str = "") -> Information:
+        """What disco#info tells of the domain `domain` or of an account."""
+        forms: list[Element] = []
+        if at is HOST:
+            for extension in self.loaded:
+                forms += extension.forms(domain)
+        return Information(tuple(self.identities(at)), tuple(self.features(at)), tuple(forms))
+
+    def node_information(self, at: At, to: JID, node: str) -> Information | None:
+        """What disco#info tells of the node `node` of `to`; None when nobody knows it."""
+        for extension in self.loaded:
+            found = extension.node_information(at, to, node)
+            if found is not None:
+                return found
+        return None
 
 
 def _declared(extension: Extension, attribute: str) -> list[tuple[Any, Callable[..., Any]]]:
