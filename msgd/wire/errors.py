@@ -83,6 +83,7 @@ class StanzaError(Exception):
     `condition` is one of `STANZA_CONDITIONS`; `type` defaults to what the RFC recommends for it;
     `app` is an application-specific element, already serialised; `by` is the JID of the entity
     that returns the error, where that helps; `content` is text for `<gone/>` and `<redirect/>`.
+    `quote` False keeps what the stanza held out of the error reply: it may have been a password.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class StanzaError(Exception):
         app: bytes = b"",
         by: str = "",
         content: str = "",
+        quote: bool = True,
     ) -> None:
         if condition not in STANZA_CONDITIONS:
             raise ValueError(f"no stanza error condition: {condition}")
@@ -105,6 +107,7 @@ class StanzaError(Exception):
         self.app = app
         self.by = by
         self.content = content
+        self.quote = quote
 
     def xml(self) -> bytes:
         """The `<error/>` child as bytes, in the stanza's own namespace."""
