@@ -7,7 +7,7 @@ roster stays in the database.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgd.wire.jid import JID
 
@@ -15,23 +15,45 @@ if TYPE_CHECKING:
     from msgd.routing.session import Session
 
 
+class Mailbox:
+    """What the spool holds for one account; only the spool changes it.
+
+    `count` and `size` (bytes) are of everything kept, in memory and in the database; `waiting` are
+    entries in memory that no session has, in order; `held` those that sessions have, by id.
+    """
+
+    __slots__ = ("count", "drain", "held", "overflowed", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.size = 0
+        self.waiting: dict[int, Any] | None = None
+        self.held: dict[int, Any] | None = None
+        self.drain: Any = None
+        self.overflowed = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing in memory hangs on it."""
+        return not self.waiting and not self.held and self.drain is None
+
+
 class LiveAccount:
     """One account of this server.
 
     `subscribers` are the contacts that see this account's presence (roster 'from' and 'both'),
-    `subscriptions` those whose presence it sees ('to' and 'both'), both None until the roster was
-    read (`roster.py` loads and keeps them).
+    `subscriptions` those whose presence it sees ('to' and 'both').
     """
 
-    __slots__ = ("id", "jid", "sessions", "spool", "subscribers", "subscriptions")
+    __slots__ = ("id", "jid", "mailbox", "sessions", "subscribers", "subscriptions")
 
     def __init__(self, id: int, jid: JID) -> None:
         self.id = id
         self.jid = jid
         self.sessions: dict[str, Session] = {}
-        self.subscribers: frozenset[JID] | None = None
-        self.subscriptions: frozenset[JID] | None = None
-        self.spool: object | None = None
+        self.subscribers: frozenset[JID] = frozenset()
+        self.subscriptions: frozenset[JID] = frozenset()
+        self.mailbox = Mailbox()
 
     def available(self) -> list[Session]:
         """The sessions that sent available presence, whatever their priority."""

@@ -1,1 +1,1 @@
-"""Nothing acknowledged is lost: every message is kept until it was delivered."""
+"""The spool: nothing acknowledged is lost; every message is kept until it was delivered."""

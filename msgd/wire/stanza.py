@@ -7,12 +7,13 @@ Only who must look inside asks for `tree`. Source: RFC 6120 §8.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
-from msgd.wire.xml import CLIENT_NAMESPACE, escape, parse, serialise
+from msgd.wire.xml import escape, parse, serialise
 
 #: The end of a start tag: quoted values may hold '>'.
 _START_TAG: Final = re.compile(rb"<[^\s/>]+(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
@@ -179,13 +180,13 @@ class Stanza:
         children = (*self.children, name)
         return Stanza(self.kind, raw, self.attributes, children, self.to, self.from_)
 
-    def without_children(self, unwanted: set[str]) -> Stanza:
-        """A copy without the direct children of these expanded names; serialised anew."""
+    def filtered(self, wanted: Callable[[Element], bool]) -> Stanza:
+        """A copy with only the direct children that are `wanted`; serialised anew."""
         tree = parse(self.raw)
         for child in list(tree):
-            if _expanded(child.tag) in unwanted:
+            if not wanted(child):
                 tree.remove(child)
-        children = tuple(name for name in self.children if name not in unwanted)
+        children = tuple(_expanded(child.tag) for child in tree)
         raw = serialise(tree)
         return Stanza(self.kind, raw, self.attributes, children, self.to, self.from_)
 
@@ -215,7 +216,7 @@ class Stanza:
             from_=self.to,
             type="error",
             id=self.id,
-            content=self.content + error.xml(),
+            content=(self.content if error.quote else b"") + error.xml(),
         )
 
 
@@ -248,6 +249,3 @@ def _start(
             continue  # foreign attributes on the stanza itself mean nothing in jabber:client
         out.append(f" {key}='{escape(value)}'".encode())
     return b"".join(out)
-
-
-__all__ = ["CLIENT_NAMESPACE", "XML_LANG", "Stanza"]

@@ -44,17 +44,20 @@ def element(
     return made
 
 
-def parse(raw: bytes, namespace: str = CLIENT_NAMESPACE) -> Element:
-    """The tree of one vetted element in the default namespace `namespace`.
+_HEADER = f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
 
-    The element is read inside a stream header, so that `stream:` is bound as it was when the
-    element was received. Raises `xml.etree.ElementTree.ParseError` for bytes that are not vetted.
+
+def parse(raw: bytes, header: bytes | None = None) -> Element:
+    """The tree of one vetted element.
+
+    The element is read inside `header` (a stream header with the prefix `stream`; by default that
+    of a client stream), so that prefixes are bound as they were when the element was received.
+    Raises `xml.etree.ElementTree.ParseError` for bytes that are not vetted.
     """
     parser = XMLParser()
-    parser.feed(f"<s:s xmlns='{namespace}' xmlns:s='{STREAM_NAMESPACE}' "
-                f"xmlns:stream='{STREAM_NAMESPACE}'>".encode())  # fmt: skip
+    parser.feed(header or _HEADER)
     parser.feed(raw)
-    parser.feed(b"</s:s>")
+    parser.feed(b"</stream:stream>")
     root: Element = parser.close()
     return root[0]
 

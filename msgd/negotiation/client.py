@@ -1,0 +1,506 @@
+"""A client's connection becomes a session: header, STARTTLS, SASL, then bind or resume.
+
+One object per connection that is not bound yet; it is gone once the session has taken over.
+Sources: RFC 6120 §4 (streams), §5 (STARTTLS), §6 (SASL), §7 (binding), XEP-0440, XEP-0198 §5.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+from xml.etree.ElementTree import Element
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from msgd.accounts.accounts import Account, Accounts
+from msgd.accounts.throttle import LoginThrottle
+from msgd.negotiation.sasl import (
+    Challenge,
+    SaslExchange,
+    SaslFailure,
+    SaslOptions,
+    Success,
+    channel_binding_feature,
+    decode_base64,
+    offered_mechanisms,
+)
+from msgd.storage.database import DatabaseError
+from msgd.wire.errors import StanzaError, StreamError
+from msgd.wire.jid import JID, JIDError
+from msgd.wire.stanza import Stanza
+from msgd.wire.transport import Connection
+from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape, parse
+from msgd.wire.xmlstream import Header, Limits, XMLStream
+
+_log = Logger("msgd.negotiation")
+
+_TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
+_SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
+_BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
+_LEGACY_SESSION: Final = "urn:ietf:params:xml:ns:xmpp-session"
+_SM: Final = "urn:xmpp:sm:3"
+_STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
+_END: Final = b"</stream:stream>"
+#: Elements that may wait while an answer is worked on (a client that sends ahead).
+_AHEAD: Final = 32
+#: Failed attempts to log in on one connection (RFC 6120 §6.3.3 recommends 2 to 5).
+_ATTEMPTS: Final = 3
+
+#: One element of the stream, kept while an answer is worked on.
+_Frame = tuple[str, dict[str, str], tuple[str, ...], bytes]
+
+
+class Server(Protocol):
+    """What negotiation needs of the server; the app provides it."""
+
+    streams: set[Any]
+    clock: Any
+    accounts: Accounts
+    throttle: LoginThrottle
+    sasl_options: SaslOptions
+    limits_before_login: Limits
+    limits: Limits
+    negotiation_seconds: float
+
+    def domain(self, text: str) -> JID | None:
+        """The domain of ours that `text` names."""
+
+    def context(self, domain: str | None) -> SSL.Context:
+        """The TLS context for a domain."""
+
+    def stream_features(self, domain: JID, authenticated: bool) -> bytes:
+        """Features that extensions add."""
+
+    def stranger_handler(self, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
+        """Who answers an IQ before authentication."""
+
+    async def bind(self, account: Account, resource: str, mechanism: str) -> Any:
+        """A new session, not attached yet. Raises StanzaError."""
+
+    async def resume(self, account: Account, attributes: dict[str, str]) -> tuple[Any, bytes]:
+        """A session to go on with, and what to send first. Raises ResumeRefused, StreamError."""
+
+    def started(self, session: Any) -> None:
+        """The session is attached and its binding answered."""
+
+
+class ResumeRefused(Exception):
+    """`<resume/>` cannot be done; `answer` is the `<failed/>` element."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class ClientNegotiation:
+    """The negotiation of one client connection.
+
+    For an extension that answers strangers: `address`, `domain`, `secure`.
+    """
+
+    __slots__ = ("_account", "_ahead", "_attempts", "_busy", "_deadline", "_exchange", "_header",
+                 "_mechanism", "_opened", "_server", "domain", "since", "stream",
+                 "transport")  # fmt: skip
+
+    def __init__(self, server: Server, transport: Connection, direct_tls: bool) -> None:
+        self._server = server
+        self.transport = transport
+        self.stream = XMLStream(self, server.limits_before_login)
+        self.domain: JID | None = None
+        self.since = time.time()
+        self._header: Header | None = None
+        self._opened = False
+        self._account: Any = None
+        self._mechanism = ""
+        self._exchange: SaslExchange | None = None
+        self._attempts = 0
+        self._busy = False
+        self._ahead: list[_Frame] = []
+        self._deadline: Any = server.clock.callLater(server.negotiation_seconds, self._too_late)
+        server.streams.add(self)
+        transport.receiver = self.stream
+        if direct_tls:
+            transport.start_tls(server.context(None))
+        transport.start()
+
+    @property
+    def address(self) -> str:
+        """The peer's address."""
+        return self.transport.address
+
+    @property
+    def secure(self) -> bool:
+        """TLS is spoken."""
+        return self.transport.secure
+
+    @property
+    def state(self) -> str:
+        """How far it has come, for an operator."""
+        if self._account is not None:
+            return "authenticated"
+        return "secure" if self.transport.secure else "connected"
+
+    # -- the stream ----------------------------------------------------------------------------
+
+    def stream_opened(self, header: Header) -> None:
+        """A stream header: check it, answer it, offer features (RFC 6120 §4.7, §4.3)."""
+        self._opened = False
+        try:
+            domain = self._check_header(header)
+        except StreamError as error:
+            self._fail(error)
+            return
+        self.domain = domain
+        self._header = header
+        self._open(header)
+        self._write(b"<stream:features>" + self._features(domain) + b"</stream:features>")
+
+    def _check_header(self, header: Header) -> JID:
+        if header.namespace != CLIENT_NAMESPACE:
+            raise StreamError("invalid-namespace", "this port is for clients")
+        if not _version_is_1(header.version):
+            raise StreamError("unsupported-version", "version 1.0 is spoken here")
+        if not header.to:
+            raise StreamError("improper-addressing", "the stream header needs a 'to'")
+        domain = self._server.domain(header.to)
+        if domain is None:
+            raise StreamError("host-unknown", "this server is not responsible for that domain")
+        if self._account is not None:
+            if domain != self.domain:
+                raise StreamError("not-authorized", "authentication was for another domain")
+            self._check_from(header.from_)
+        return domain
+
+    def _check_from(self, claimed: str | None) -> None:
+        if claimed is None:
+            return
+        try:
+            if JID.parse(claimed).bare == self._account.jid:
+                return
+        except JIDError:
+            pass
+        raise StreamError("invalid-from", "authentication was for another address")
+
+    def _open(self, header: Header | None) -> None:
+        """Our own stream header (RFC 6120 §4.7)."""
+        self._opened = True
+        own = self.domain
+        from_ = f" from='{escape(own)}'" if own is not None else ""
+        to = f" to='{escape(header.from_)}'" if header is not None and header.from_ else ""
+        self._write(
+            (
+                f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT_NAMESPACE}'"
+                f" xmlns:stream='{STREAM_NAMESPACE}' id='{secrets.token_urlsafe(12)}'{from_}{to}"
+                f" version='1.0' xml:lang='en'>"
+            ).encode()
+        )
+
+    def _features(self, domain: JID) -> bytes:
+        if not self.transport.secure:
+            return f"<starttls xmlns='{_TLS}'><required/></starttls>".encode()
+        if self._account is None:
+            return self._mechanisms() + self._server.stream_features(domain, False)
+        return (
+            f"<bind xmlns='{_BIND}'/>"
+            f"<session xmlns='{_LEGACY_SESSION}'><optional/></session><sm xmlns='{_SM}'/>"
+        ).encode() + self._server.stream_features(domain, True)
+
+    def _offered(self) -> list[str]:
+        return offered_mechanisms(self.transport.bindings(), self._server.sasl_options)
+
+    def _mechanisms(self) -> bytes:
+        """SASL mechanisms, and the channel bindings for -PLUS (XEP-0440)."""
+        names = "".join(f"<mechanism>{name}</mechanism>" for name in self._offered())
+        binding = channel_binding_feature(self.transport.bindings())
+        return f"<mechanisms xmlns='{_SASL}'>{names}</mechanisms>".encode() + binding
+
+    def stream_closed(self) -> None:
+        """The client goes."""
+        if not self._opened:
+            self._open(None)
+        self._write(_END)
+        self._end()
+
+    def stream_failed(self, error: StreamError) -> None:
+        """What the client sent ends the stream."""
+        self._fail(error)
+
+    def connection_lost(self) -> None:
+        """The socket is gone."""
+        self._end()
+
+    def output_drained(self) -> None:
+        """Nothing waits for that here."""
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        self._fail(StreamError("connection-timeout", "the negotiation took too long"))
+
+    def _fail(self, error: StreamError) -> None:
+        """End the stream with an error, behind a header where none was sent (§4.9.1.2)."""
+        if not self._opened:
+            self._open(None)
+        self._write(error.xml() + _END)
+        self._end()
+
+    def _end(self) -> None:
+        self._leave()
+        self.stream.close()
+        self.transport.close()
+
+    def _leave(self) -> None:
+        """This connection is no negotiation any more."""
+        self._server.streams.discard(self)
+        self._busy = False
+        self._ahead.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    # -- elements ------------------------------------------------------------------------------
+
+    def frame_received(
+        self, name: str, attributes: dict[str, str], children: tuple[str, ...], raw: bytes
+    ) -> None:
+        """One element; it waits while the one before is worked on."""
+        if self._busy:
+            if len(self._ahead) >= _AHEAD:
+                self._fail(StreamError("policy-violation", "too much was sent ahead"))
+            else:
+                self._ahead.append((name, attributes, children, raw))
+            return
+        try:
+            self._element(name, attributes, children, raw)
+        except StreamError as error:
+            self._fail(error)
+
+    def _element(
+        self, name: str, attributes: dict[str, str], children: tuple[str, ...], raw: bytes
+    ) -> None:
+        namespace, _, local = name.rpartition(" ")
+        if name == f"{STREAM_NAMESPACE} error":
+            self.stream_closed()
+        elif not self.transport.secure:
+            self._before_tls(namespace, local)
+        elif namespace == _SASL and self._account is None:
+            self._sasl(local, attributes, raw)
+        elif name == f"{CLIENT_NAMESPACE} iq" and self._account is None:
+            self._stranger_iq(attributes, children, raw)
+        elif name == f"{CLIENT_NAMESPACE} iq" and children[:1] == (f"{_BIND} bind",):
+            self._work(self._bind(Stanza("iq", raw, attributes, children)))
+        elif name == f"{_SM} resume" and self._account is not None:
+            self._work(self._resume(attributes))
+        elif name == f"{_SM} enable" and self._account is not None:
+            self._write(_sm_failed("unexpected-request"))
+        elif name in _STANZAS:
+            raise StreamError("not-authorized", "no resource is bound yet")
+        else:
+            raise StreamError("unsupported-stanza-type", "this element means nothing here")
+
+    def _before_tls(self, namespace: str, local: str) -> None:
+        """RFC 6120 §5.4: nothing but STARTTLS before TLS."""
+        if namespace == _TLS and local == "starttls":
+            self._write(f"<proceed xmlns='{_TLS}'/>".encode())
+            # What the client sent ahead in plain text is forgotten: nobody vouches for it.
+            self.stream.reset()
+            self.transport.start_tls(self._server.context(self.domain))
+        elif namespace == _SASL and local == "auth":
+            self._write(_sasl_failure("encryption-required"))
+        elif namespace == CLIENT_NAMESPACE and local in ("message", "presence", "iq"):
+            raise StreamError("not-authorized", "TLS and authentication come first")
+        else:
+            raise StreamError("unsupported-stanza-type", "only STARTTLS is possible now")
+
+    def _work(self, coroutine: Any) -> None:
+        """Work on an answer; what the client sends meanwhile waits."""
+        self._busy = True
+        self.transport.pause_reading()
+        Deferred.fromCoroutine(coroutine).addCallbacks(
+            lambda _: self._worked(), self._work_failed
+        )
+
+    def _work_failed(self, failure: Any) -> None:
+        if failure.check(StreamError):
+            self._fail(failure.value)
+            return
+        if failure.check(DatabaseError):
+            _log.error("a login failed: {kind}", kind=failure.type.__name__)
+        else:
+            _log.failure("a login failed", failure)
+        self._fail(StreamError("internal-server-error"))
+
+    def _worked(self) -> None:
+        """Go on with what was sent ahead."""
+        if not self._busy:
+            return  # the stream ended, or became a session
+        self._busy = False
+        self.transport.resume_reading()
+        while self._ahead and not self._busy:
+            self.frame_received(*self._ahead.pop(0))
+
+    # -- SASL ----------------------------------------------------------------------------------
+
+    def _sasl(self, local: str, attributes: dict[str, str], raw: bytes) -> None:
+        text = parse(raw).text or ""
+        if local == "auth":
+            if self._exchange is not None:
+                self._exchange = None
+                self._refuse(SaslFailure("aborted", "a new attempt began"))
+                return
+            self._work(self._begin(attributes.get("mechanism", ""), text))
+        elif local == "response" and self._exchange is not None:
+            self._work(self._step(self._exchange, text))
+        elif local == "abort" and self._exchange is not None:
+            self._exchange = None
+            self._refuse(SaslFailure("aborted"))
+        elif local in ("response", "abort"):
+            self._refuse(SaslFailure("malformed-request", "no authentication is under way"))
+        else:
+            raise StreamError("unsupported-stanza-type", "this element means nothing here")
+
+    async def _begin(self, mechanism: str, text: str) -> None:
+        assert self.domain is not None  # a header came before
+        server = self._server
+        try:
+            self._exchange = SaslExchange(
+                mechanism,
+                self.domain,
+                server.accounts,
+                self.transport.bindings(),
+                self._offered(),
+                throttle=server.throttle,
+                address=self.address,
+            )
+        except SaslFailure as failure:
+            self._refuse(failure)
+            return
+        self._mechanism = mechanism
+        await self._step(self._exchange, text)
+
+    async def _step(self, exchange: SaslExchange, text: str) -> None:
+        try:
+            answer = await exchange.respond(decode_base64(text))
+        except SaslFailure as failure:
+            self._exchange = None
+            self._refuse(failure)
+            return
+        if self.transport.closed:
+            return
+        if isinstance(answer, Challenge):
+            encoded = base64.b64encode(answer.data).decode()
+            self._write(f"<challenge xmlns='{_SASL}'>{encoded}</challenge>".encode())
+        else:
+            self._authenticated(answer)
+
+    def _authenticated(self, success: Success) -> None:
+        self._account = success.account
+        self._exchange = None
+        encoded = base64.b64encode(success.data).decode() if success.data else ""
+        self._write(f"<success xmlns='{_SASL}'>{encoded}</success>".encode())
+        self.stream.limits = self._server.limits
+        self.stream.reset()
+
+    def _refuse(self, failure: SaslFailure) -> None:
+        """A failed attempt; after a few the stream ends."""
+        self._attempts += 1
+        self._write(_sasl_failure(failure.condition, failure.text))
+        if self._attempts >= _ATTEMPTS:
+            self._fail(StreamError("policy-violation", "too many failed attempts"))
+
+    # -- IQs of strangers ----------------------------------------------------------------------
+
+    def _stranger_iq(
+        self, attributes: dict[str, str], children: tuple[str, ...], raw: bytes
+    ) -> None:
+        stanza = Stanza("iq", raw, attributes, children, self.domain)
+        handler = None
+        if len(children) == 1 and stanza.id and stanza.type in ("get", "set"):
+            handler = self._server.stranger_handler(stanza.type, children[0])
+        if handler is None:
+            raise StreamError("not-authorized", "authentication comes first")
+        self._work(self._answer_stranger(handler, stanza))
+
+    async def _answer_stranger(
+        self, handler: Callable[..., Awaitable[Element | bytes | None]], stanza: Stanza
+    ) -> None:
+        try:
+            content = await handler(stanza, self)
+            reply = stanza.reply(content if content is not None else b"")
+        except StanzaError as error:
+            reply = stanza.error(error)
+        self._write(reply.raw)
+
+    # -- bind and resume -----------------------------------------------------------------------
+
+    async def _bind(self, stanza: Stanza) -> None:
+        """RFC 6120 §7: the resource that the client asks for, or one that is made for it."""
+        try:
+            if stanza.type != "set" or not stanza.id:
+                raise StanzaError("bad-request", "binding is an IQ of type 'set' with an id")
+            payload = stanza.payload
+            asked = payload.findtext(f"{{{_BIND}}}resource") if payload is not None else None
+            session = await self._server.bind(self._account, (asked or "").strip(), self._mechanism)
+        except StanzaError as error:
+            stanza.to = None
+            self._write(stanza.error(error).raw)
+            return
+        if self.transport.closed:
+            session.end()
+            return
+        jid = escape(session.jid)
+        self._write(
+            f"<iq type='result' id='{escape(stanza.id)}'>"
+            f"<bind xmlns='{_BIND}'><jid>{jid}</jid></bind></iq>".encode()
+        )
+        self._hand_over(session)
+
+    async def _resume(self, attributes: dict[str, str]) -> None:
+        try:
+            session, answer = await self._server.resume(self._account, attributes)
+        except ResumeRefused as refused:
+            self._write(refused.answer)
+            return
+        if self.transport.closed:
+            session.connection_lost()
+            return
+        self._write(answer)
+        self._hand_over(session, resumed=True)
+
+    def _hand_over(self, session: Any, resumed: bool = False) -> None:
+        """From here on the session listens to the stream."""
+        ahead = list(self._ahead)
+        transport, stream = self.transport, self.stream
+        lang = self._header.lang if self._header is not None else None
+        self._leave()
+        session.attach(transport, stream, lang)
+        if not resumed:
+            self._server.started(session)
+        transport.resume_reading()
+        for frame in ahead:
+            if stream.listener is session:
+                session.frame_received(*frame)
+
+
+def _version_is_1(version: str | None) -> bool:
+    """RFC 6120 §4.7.5: at least 1.0; a greater one is answered with 1.0."""
+    major, _, minor = (version or "0.9").partition(".")
+    return major.isdigit() and minor.isdigit() and int(major[:9]) >= 1
+
+
+def _sasl_failure(condition: str, text: str = "") -> bytes:
+    said = f"<text xml:lang='en'>{escape(text)}</text>" if text else ""
+    return f"<failure xmlns='{_SASL}'><{condition}/>{said}</failure>".encode()
+
+
+def _sm_failed(condition: str) -> bytes:
+    return (
+        f"<failed xmlns='{_SM}'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>"
+    ).encode()

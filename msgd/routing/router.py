@@ -1,0 +1,397 @@
+"""The router: every stanza comes here and goes to a session, the spool, a service, or back.
+
+The fixed phases of a stanza's way: checked (here: well-formed for its kind) → permitted (may this
+sender do this) → recorded (the spool) → delivered (sessions) → noted (counters). The cells of RFC
+6121 §8.5 are in `delivery.py`, presence in `presence.py`, XEP-0198 resumption in `resumption.py`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from msgd.accounts.accounts import Accounts
+from msgd.config import Config
+from msgd.routing.account import LiveAccount
+from msgd.routing.delivery import deliver_iq, deliver_message
+from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
+from msgd.routing.session import Session
+from msgd.routing.stream_management import Receipt
+from msgd.routing.table import Table
+from msgd.storage.database import Database, DatabaseError
+from msgd.wire.errors import StanzaError, StreamError
+from msgd.wire.jid import JID
+from msgd.wire.stanza import Stanza
+
+if TYPE_CHECKING:
+    from msgd.routing.presence import Presence
+    from msgd.routing.resumption import Resumption
+
+_log = Logger("msgd.router")
+_IQ_TYPES: Final = frozenset({"get", "set", "result", "error"})
+#: Stanzas that wait for one account to be loaded; more are refused.
+_WAITING: Final = 10_000
+
+
+class SpoolInterface(Protocol):
+    """What the router and the sessions need of the spool."""
+
+    def accept(
+        self, account: LiveAccount, stanza: Stanza, receipt: Receipt | None, targets: list[Session]
+    ) -> bool: ...
+    def acknowledged(self, kept: object) -> None: ...
+    def session_ended(self, session: Session) -> None: ...
+    def has_room(self, session: Session) -> None: ...
+    def drain(self, account: LiveAccount) -> None: ...
+
+
+class Limits(Protocol):
+    """What the sessions need of the configuration."""
+
+    session_queue: int
+
+
+class Router:
+    """Decides where each stanza goes. `spool`, `presence`, `resumption` are set by the app."""
+
+    spool: Any  # SpoolInterface and, for the console, more
+    presence: Presence
+    resumption: Resumption
+
+    def __init__(
+        self,
+        config: Config,
+        clock: IReactorTime,
+        database: Database,
+        accounts: Accounts,
+        table: Table,
+        limits: Limits,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.database = database
+        self.accounts = accounts
+        self.table = table
+        self.limits = limits
+        self.extensions = Extensions()
+        #: Streams that have not bound a resource yet.
+        self.streams: set[Any] = set()
+        self.routed = 0
+        self.failures = 0
+        self._asked: dict[str, tuple[JID, Deferred[Stanza], Any]] = {}
+
+    # -- from a client -------------------------------------------------------------------------
+
+    def from_client(self, session: Session, stanza: Stanza, receipt: Receipt | None = None) -> None:
+        """A stanza that a session's client sent, its sender stamped. Never raises but StreamError.
+
+        `receipt` is settled when the stanza is safe.
+        """
+        taken = False
+        try:
+            if stanza.kind == "message":
+                if stanza.to is None:
+                    stanza.to = session.jid.bare
+                taken = self.route(stanza, receipt)
+            elif stanza.kind == "iq":
+                self._check_iq(stanza)
+                self._iq(stanza)
+            else:
+                self.presence.from_client(session, stanza)
+        except StanzaError as error:
+            self.fail(stanza, error)
+        except StreamError:
+            raise
+        except Exception:
+            self._failed(stanza)
+        if receipt is not None and not taken:
+            receipt.settle()
+
+    def _failed(self, stanza: Stanza) -> None:
+        """A defect of ours: one stanza fails, nothing else does."""
+        self.failures += 1
+        _log.failure("a {kind} could not be handled", kind=stanza.kind)
+        self.fail(stanza, StanzaError("internal-server-error"))
+
+    @staticmethod
+    def _check_iq(stanza: Stanza) -> None:
+        """RFC 6120 §8.2.3: id and type, one child in a request, at most one in a result."""
+        if stanza.type not in _IQ_TYPES:
+            raise StanzaError("bad-request", "an IQ has one of the types get, set, result, error")
+        if not stanza.id:
+            raise StanzaError("bad-request", "an IQ has an id")
+        count = len(stanza.children)
+        if stanza.type in ("get", "set") and count != 1:
+            raise StanzaError("bad-request", "an IQ of this type has exactly one child element")
+        if stanza.type == "result" and count > 1:
+            raise StanzaError("bad-request", "a result has at most one child element")
+
+    # -- anywhere ------------------------------------------------------------------------------
+
+    def route(self, stanza: Stanza, receipt: Receipt | None = None) -> bool:
+        """Send a complete stanza on its way. True when `receipt` was taken over."""
+        self.routed += 1
+        to = stanza.to
+        if to is None:
+            raise ValueError("a stanza without an address cannot be routed")
+        if to.domain not in self.table.domains:
+            self._remote(stanza)
+            return False
+        if stanza.kind == "iq":
+            self._iq(stanza)
+            return False
+        if not to.local:
+            self._to_host(stanza)
+            return False
+        account = self.table.account(to.bare)
+        if account is None or self.table.is_loading(to.bare):
+            return self._when_loaded(stanza, receipt)
+        return self._to_account(account, stanza, receipt)
+
+    def _to_account(
+        self, account: LiveAccount, stanza: Stanza, receipt: Receipt | None
+    ) -> bool:
+        if stanza.kind == "message":
+            return deliver_message(self, account, stanza, receipt)
+        if stanza.kind == "presence":
+            self.presence.to_account(account, stanza)
+        else:
+            deliver_iq(self, account, stanza)
+        return False
+
+    def _when_loaded(self, stanza: Stanza, receipt: Receipt | None) -> bool:
+        """Look the account up first; what follows for it waits its turn."""
+        assert stanza.to is not None  # `route` looked
+        loading = self.table.load(stanza.to.bare)
+        loading.addCallbacks(
+            lambda account: self._loaded(account, stanza, receipt),
+            lambda failure: self._not_loaded(failure.value, stanza, receipt),
+        )
+        loading.addErrback(lambda failure: _log.failure("a look-up failed", failure))
+        return True
+
+    def _loaded(
+        self, account: LiveAccount | None, stanza: Stanza, receipt: Receipt | None
+    ) -> None:
+        taken = False
+        try:
+            if account is None:
+                self._no_such_account(stanza)
+            else:
+                taken = self._to_account(account, stanza, receipt)
+        except StanzaError as error:
+            self.fail(stanza, error)
+        except Exception:
+            self._failed(stanza)
+        if receipt is not None and not taken:
+            receipt.settle()
+
+    def _not_loaded(
+        self, error: BaseException, stanza: Stanza, receipt: Receipt | None
+    ) -> None:
+        _log.error("an account could not be looked up: {kind}", kind=type(error).__name__)
+        self.fail(stanza, StanzaError("internal-server-error", type="wait"))
+        if receipt is not None:
+            receipt.settle()
+
+    def _no_such_account(self, stanza: Stanza) -> None:
+        """RFC 6121 §8.5.1: presence is for `presence.py`, anything else is refused."""
+        if stanza.kind == "presence":
+            self.presence.to_missing(stanza)
+        else:
+            self.fail(stanza, StanzaError("service-unavailable"))
+
+    def _remote(self, stanza: Stanza) -> None:
+        """RFC 6120 §10.4: a domain that is not ours."""
+        if stanza.kind != "presence" or stanza.type in ("subscribe", None):
+            self.fail(stanza, StanzaError("remote-server-not-found"))
+
+    def _to_host(self, stanza: Stanza) -> None:
+        """Messages and presence to the domain itself (RFC 6121 §8.1 leaves it to us)."""
+        if stanza.kind == "message" and stanza.type != "headline":
+            self.fail(stanza, StanzaError("service-unavailable"))
+
+    # -- IQs -----------------------------------------------------------------------------------
+
+    def _iq(self, stanza: Stanza) -> None:
+        """An IQ: to one of our services, to an account (the server answers), to a resource."""
+        to, sender = stanza.to, stanza.from_
+        assert sender is not None  # stamped
+        if to is None:
+            to = stanza.to = sender.bare
+            self._serve(stanza, OWN, addressed=False)
+        elif to.domain not in self.table.domains:
+            self._remote(stanza)
+        elif not to.local:
+            if to.resource:
+                self.fail(stanza, StanzaError("service-unavailable"))
+            else:
+                self._serve(stanza, HOST)
+        elif not to.resource:
+            self._serve(stanza, OWN if sender.bare == to else ACCOUNT)
+        else:
+            account = self.table.account(to.bare)
+            if account is not None:
+                deliver_iq(self, account, stanza)
+            else:
+                self._when_loaded(stanza, None)
+
+    def _serve(self, stanza: Stanza, at: At, addressed: bool = True) -> None:
+        """Answer an IQ here."""
+        if stanza.type in ("result", "error"):
+            self._answered(stanza)
+            return
+        handler = self.extensions.iq_handler(at, stanza.type or "", stanza.children[0])
+        if handler is None:
+            self.fail(stanza, StanzaError("service-unavailable"))
+            return
+        Deferred.fromCoroutine(self._answer(handler, stanza, addressed))
+
+    async def _answer(
+        self, handler: Callable[..., Any], stanza: Stanza, addressed: bool
+    ) -> None:
+        """Run a handler and send what it gives, or the error it raises. Never fails."""
+        try:
+            content = await handler(stanza)
+            if content is ANSWERED:
+                return
+            reply = stanza.reply(content if content is not None else b"")
+            if not addressed:
+                # RFC 6120 §8.1.2.1: a reply for an IQ without an address comes from the account,
+                # and may say so by having no `from`; many clients compare it with what they sent.
+                reply = Stanza.build("iq", to=stanza.from_, from_=None, type="result",
+                                     id=stanza.id, content=reply.content)  # fmt: skip
+            self._send_reply(reply)
+        except StanzaError as error:
+            self.fail(stanza, error)
+        except DatabaseError as error:
+            _log.error("an IQ failed: {kind}", kind=type(error).__name__)
+            self.fail(stanza, StanzaError("internal-server-error", type="wait"))
+        except Exception:
+            self._failed(stanza)
+
+    def _send_reply(self, reply: Stanza) -> None:
+        """A reply goes to the session that asked, also where it says no `from`."""
+        assert reply.to is not None  # a request has a sender
+        session = self.table.session(reply.to)
+        if session is not None:
+            session.send(reply)
+        elif reply.from_ is not None:
+            self.route(reply)
+
+    def fail(self, stanza: Stanza, error: StanzaError) -> None:
+        """Return `stanza` to its sender with `error`, unless it must never be answered."""
+        if stanza.wants_no_reply or stanza.from_ is None:
+            return
+        if stanza.kind == "presence" and stanza.type in ("unavailable", "error"):
+            return
+        reply = stanza.error(error)
+        session = self.table.session(reply.to) if reply.to is not None else None
+        if session is not None:
+            session.send(reply)
+        elif reply.from_ is not None:
+            self.route(reply)
+
+    async def ask(self, iq: Stanza, timeout: float) -> Stanza:
+        """Send an IQ of the server's own and wait for its result.
+
+        Raises StanzaError: the peer's error, or remote-server-timeout after `timeout` seconds.
+        The id is chosen here; `iq.from_` has to be an address of this server.
+        """
+        id = secrets.token_hex(8)
+        assert iq.to is not None and iq.from_ is not None  # the caller's part
+        content = iq.content
+        request = Stanza.build("iq", to=iq.to, from_=iq.from_, type=iq.type, id=id, content=content)
+        answer: Deferred[Stanza] = Deferred()
+        timer = self.clock.callLater(timeout, self._timed_out, id)
+        self._asked[id] = (iq.to, answer, timer)
+        session = self.table.session(iq.to)
+        if session is not None:
+            session.send(request)
+        else:
+            self.route(request)
+        return await answer
+
+    def _timed_out(self, id: str) -> None:
+        asked = self._asked.pop(id, None)
+        if asked is not None:
+            asked[1].errback(StanzaError("remote-server-timeout"))
+
+    def _answered(self, stanza: Stanza) -> None:
+        """A result or an error for something that the server asked; others are nobody's."""
+        asked = self._asked.get(stanza.id or "")
+        if asked is None or stanza.from_ is None or asked[0] != stanza.from_:
+            return
+        del self._asked[stanza.id or ""]
+        try:
+            asked[2].cancel()
+        except (AlreadyCalled, AlreadyCancelled):
+            pass
+        if stanza.type == "result":
+            asked[1].callback(stanza)
+        else:
+            asked[1].errback(_error_of(stanza))
+
+    # -- sessions ------------------------------------------------------------------------------
+
+    def add_session(self, session: Session) -> None:
+        """A resource was bound."""
+        self.table.add(session)
+        self.note("session-bound", session)
+
+    def became_reachable(self, session: Session) -> None:
+        """A session became available with a non-negative priority: what waits may come."""
+        self.spool.drain(session.account)
+
+    def session_ended(self, session: Session) -> None:
+        """A session is over: the contacts are told, the spool takes back what was not delivered."""
+        try:
+            self.presence.session_ended(session)
+        except Exception:
+            self.failures += 1
+            _log.failure("presence of a session that ended")
+        self.table.remove(session)
+        self.resumption.forget(session)
+        self.spool.session_ended(session)
+        self.note("session-ended", session)
+
+    def undelivered(self, raw: bytes) -> None:
+        """A stanza that nobody keeps never reached its session: a request gets its error."""
+        if not raw.startswith(b"<iq"):
+            return
+        stanza = Stanza.from_bytes(raw)
+        if stanza.type in ("get", "set") and stanza.from_ is not None and stanza.from_.local:
+            self.fail(stanza, StanzaError("recipient-unavailable"))
+
+    def note(self, event: str, *arguments: object) -> None:
+        """Tell the extensions that want to know; one that fails disturbs nobody."""
+        for handler in list(self.extensions.event_handlers(event)):
+            try:
+                handler(*arguments)
+            except Exception:
+                self.failures += 1
+                _log.failure("a handler of {event} failed", event=event)
+
+    def load(self, bare: JID) -> Deferred[LiveAccount | None]:
+        """The account, read from the database where needed; None when there is none."""
+        return self.table.load(bare)
+
+
+def _error_of(stanza: Stanza) -> StanzaError:
+    """The error that a stanza of type 'error' carries."""
+    error = stanza.tree.find("{jabber:client}error")
+    if error is not None:
+        for child in error:
+            namespace, _, name = child.tag[1:].partition("}")
+            if namespace == "urn:ietf:params:xml:ns:xmpp-stanzas" and name != "text":
+                try:
+                    return StanzaError(name)
+                except ValueError:
+                    break
+    return StanzaError("undefined-condition")

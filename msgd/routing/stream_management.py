@@ -1,0 +1,172 @@
+"""Stream management of one session: both counters, what waits for an acknowledgement, the promise.
+
+XEP-0198. Two directions that have nothing to do with each other:
+
+*In*: how many stanzas the client sent, and which of them are not safe yet. The `h` that the client
+gets counts only up to the first stanza that is not safe (a receipt not settled), so an acknowledged
+message survives a crash of this server.
+
+*Out*: stanzas sent and not acknowledged by the client, in order. Those that the spool keeps leave it
+when the client acknowledges them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from msgd.wire.errors import StreamError
+
+NAMESPACE: Final = "urn:xmpp:sm:3"
+REQUEST: Final = b"<r xmlns='urn:xmpp:sm:3'/>"
+#: Counters wrap here (XEP-0198 §4).
+MODULO: Final = 2**32
+
+
+def too_high(handled: int, sent: int) -> StreamError:
+    """The client acknowledges more than it was sent (XEP-0198 §4)."""
+    app = f"<handled-count-too-high xmlns='{NAMESPACE}' h='{handled}' send-count='{sent}'/>"
+    return StreamError("undefined-condition", "more acknowledged than sent", app.encode())
+
+
+class Kept(Protocol):
+    """A stanza that the spool keeps until it is acknowledged."""
+
+    raw: bytes
+
+
+#: A stanza sent: its bytes, or what the spool keeps.
+Sent = bytes | Kept
+
+
+class Receipt:
+    """The promise to the sender of one stanza: settled when no crash can lose it any more."""
+
+    __slots__ = ("_told", "safe")
+
+    def __init__(self, told: Callable[[], None] | None = None) -> None:
+        self.safe = False
+        self._told = told
+
+    def settle(self) -> None:
+        """It is safe: committed, acknowledged by its recipient, or answered with an error."""
+        if not self.safe:
+            self.safe = True
+            if self._told is not None:
+                self._told()
+                self._told = None
+
+
+class StreamManagement:
+    """The state of one managed stream; it outlives the socket when `resumable`."""
+
+    __slots__ = ("_unsafe", "acknowledged", "answer", "asked", "awaiting_since", "hibernating_since",
+                 "id", "longest", "queue", "received", "requested", "resumable", "sent",
+                 "when_safe")  # fmt: skip
+
+    def __init__(self, id: str, resumable: bool, answer: Callable[[int], None]) -> None:
+        self.id = id
+        self.resumable = resumable
+        self.answer = answer  # sends <a h=…/>
+        # in
+        self.received = 0
+        self._unsafe: deque[tuple[int, Receipt]] | None = None
+        self.asked = False
+        self.when_safe: Callable[[], None] | None = None  # called once when all received is safe
+        # out
+        self.sent = 0
+        self.acknowledged = 0
+        self.queue: deque[Sent] | None = None
+        self.requested = False
+        self.awaiting_since = 0.0
+        self.hibernating_since: float | None = None
+        self.longest = 0  # seconds for which it may be resumed
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def count(self, receipt: Receipt | None) -> None:
+        """The client's next stanza was taken; `receipt` when it is not safe yet."""
+        self.received = (self.received + 1) % MODULO
+        if receipt is not None and not receipt.safe:
+            if self._unsafe is None:
+                self._unsafe = deque()
+            self._unsafe.append((self.received, receipt))
+
+    @property
+    def safe(self) -> int:
+        """The `h` that may be told: stanzas up to the first that is not safe."""
+        unsafe = self._unsafe
+        if unsafe is not None:
+            while unsafe and unsafe[0][1].safe:
+                unsafe.popleft()
+            if unsafe:
+                return (unsafe[0][0] - 1) % MODULO
+            self._unsafe = None
+        return self.received
+
+    def request(self) -> None:
+        """The client asks (`<r/>`): answer when all it sent so far is safe."""
+        if self._unsafe is None or self.safe == self.received:
+            self.answer(self.received)
+        else:
+            self.asked = True
+
+    def settled(self) -> None:
+        """A receipt was settled: a request that waited may be answered now."""
+        if (self.asked or self.when_safe is not None) and self.safe == self.received:
+            if self.asked:
+                self.asked = False
+                self.answer(self.received)
+            if self.when_safe is not None:
+                told, self.when_safe = self.when_safe, None
+                told()
+
+    def answer_partly(self) -> None:
+        """Storage is in trouble: tell who waits what is safe so far."""
+        if self.asked:
+            self.asked = False
+            self.answer(self.safe)
+        if self.when_safe is not None:
+            told, self.when_safe = self.when_safe, None
+            told()
+
+    def rewind(self) -> None:
+        """On resumption: the client was told `safe`, and sends the stanzas behind that again."""
+        self.received = self.safe
+        self._unsafe = None
+        self.asked = False
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def push(self, sent: Sent) -> None:
+        """A stanza goes to the client."""
+        queue = self.queue
+        if queue is None:
+            queue = self.queue = deque()
+        queue.append(sent)
+        self.sent = (self.sent + 1) % MODULO
+
+    def acknowledge(self, handled: int) -> list[Sent] | None:
+        """The client handled `handled` stanzas in all: those newly acknowledged, in order.
+
+        None when it claims more than was sent. One that is behind acknowledges nothing: some
+        clients reset their counter, and that is no reason to end the stream.
+        """
+        newly = (handled - self.acknowledged) % MODULO
+        outstanding = (self.sent - self.acknowledged) % MODULO
+        if newly > outstanding:
+            return [] if (self.acknowledged - handled) % MODULO < MODULO // 2 else None
+        queue = self.queue
+        if not newly or queue is None:
+            return []
+        done = [queue.popleft() for _ in range(newly)]
+        self.acknowledged = handled
+        if not queue:
+            self.queue = None
+        return done
+
+    @property
+    def queue_length(self) -> int:
+        """Stanzas sent and not acknowledged."""
+        return len(self.queue) if self.queue is not None else 0

@@ -1,0 +1,134 @@
+"""The routing table: which addresses are ours, and where they lead.
+
+Accounts are loaded when they are first needed. Those with sessions stay; of the others the most
+recently used are remembered, so that a message for somebody absent costs no look-up each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import bindparam, func, select
+from twisted.internet.defer import Deferred
+
+from msgd.routing import roster_store
+from msgd.routing.account import LiveAccount
+from msgd.routing.session import Session
+from msgd.storage import schema
+from msgd.storage.database import Connection, Database
+from msgd.wire.jid import JID
+
+_FIND: Final = select(schema.account.c.id).where(
+    schema.account.c.domain == bindparam("domain"), schema.account.c.name == bindparam("name")
+)
+_STORED: Final = select(
+    func.count(), func.coalesce(func.sum(schema.spool.c.size), 0)
+).where(schema.spool.c.account_id == bindparam("account_id"))  # fmt: skip
+
+
+class Table:
+    """Domains, accounts and sessions of this server."""
+
+    def __init__(self, database: Database, domains: list[JID], remembered: int) -> None:
+        self.domains = frozenset(domains)
+        self._database = database
+        self._remembered = remembered
+        self._accounts: dict[JID, LiveAccount] = {}
+        self._idle: dict[JID, None] = {}  # of those, the ones without sessions, oldest first
+        self._loading: dict[JID, list[Deferred[LiveAccount | None]]] = {}
+
+    def is_local(self, domain: str) -> bool:
+        """Whether this server is responsible for `domain`."""
+        return domain in self.domains
+
+    def account(self, bare: JID) -> LiveAccount | None:
+        """The account, if it is in memory."""
+        return self._accounts.get(bare)
+
+    def session(self, full: JID) -> Session | None:
+        """The session with exactly this address."""
+        account = self._accounts.get(full.bare)
+        return account.sessions.get(full.resource) if account is not None else None
+
+    def sessions(self) -> Iterator[Session]:
+        """All sessions, those included that wait to be resumed."""
+        for account in list(self._accounts.values()):
+            yield from list(account.sessions.values())
+
+    def accounts(self) -> Iterator[LiveAccount]:
+        """All accounts in memory."""
+        yield from list(self._accounts.values())
+
+    def load(self, bare: JID) -> Deferred[LiveAccount | None]:
+        """The account, read from the database where it has to be; None when there is none.
+
+        Results come in the order of the calls for one account. Fails with DatabaseFault.
+        """
+        waiting: Deferred[LiveAccount | None] = Deferred()
+        known = self._accounts.get(bare)
+        if known is not None:
+            waiting.callback(known)
+        elif bare in self._loading:
+            self._loading[bare].append(waiting)
+        else:
+            self._loading[bare] = [waiting]
+            Deferred.fromCoroutine(self._database.read(lambda c: _read(c, bare))).addBoth(
+                lambda result: self._loaded(bare, result)
+            )
+        return waiting
+
+    def is_loading(self, bare: JID) -> bool:
+        """Whether `load` is under way: what comes now has to wait its turn behind it."""
+        return bare in self._loading
+
+    def _loaded(self, bare: JID, result: object) -> None:
+        if isinstance(result, LiveAccount):
+            result = self._accounts.setdefault(bare, result)
+            self.cool(result)
+        for waiting in self._loading.pop(bare):
+            waiting.callback(result)  # type: ignore[arg-type]  # an account, None, or a Failure
+
+    def add(self, session: Session) -> None:
+        """Enter a session under its address."""
+        account = session.account
+        self._accounts[account.jid] = account
+        self._idle.pop(account.jid, None)
+        account.sessions[session.jid.resource] = session
+
+    def remove(self, session: Session) -> None:
+        """Take a session out; another that took over its address stays."""
+        sessions = session.account.sessions
+        if sessions.get(session.jid.resource) is session:
+            del sessions[session.jid.resource]
+        self.cool(session.account)
+
+    def cool(self, account: LiveAccount) -> None:
+        """An account may be forgotten when nothing in memory hangs on it."""
+        if account.sessions or account.jid not in self._accounts:
+            return
+        self._idle.pop(account.jid, None)
+        self._idle[account.jid] = None
+        while len(self._idle) > self._remembered:
+            oldest = next(iter(self._idle))
+            del self._idle[oldest]
+            candidate = self._accounts.get(oldest)
+            if candidate is not None and candidate.mailbox.idle and not candidate.sessions:
+                del self._accounts[oldest]
+
+    def forget(self, bare: JID) -> None:
+        """The account is deleted: nothing of it stays in memory."""
+        self._accounts.pop(bare, None)
+        self._idle.pop(bare, None)
+
+
+def _read(connection: Connection, bare: JID) -> LiveAccount | None:
+    found = connection.one(_FIND, {"domain": bare.domain, "name": bare.local})
+    if found is None:
+        return None
+    account = LiveAccount(found[0], bare)
+    account.subscribers, account.subscriptions = roster_store.summary(connection, account.id)
+    stored = connection.one(_STORED, {"account_id": account.id})
+    if stored is not None:
+        account.mailbox.count, account.mailbox.size = stored
+    return account

@@ -1,0 +1,173 @@
+"""A drain: everything that waits for one account is delivered, in order, as fast as it is taken.
+
+Runs while somebody is there to take and something waits: after a login, after a reader was slow,
+after a session ended with messages it never acknowledged. While it runs, what arrives for the
+account waits behind it, so the order of one sender's messages holds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from msgd.routing.account import LiveAccount
+from msgd.routing.session import Session
+from msgd.spool import store
+from msgd.spool.entry import Entry, accepted_at
+from msgd.storage.database import DatabaseFault
+from msgd.wire.xml import escape
+
+if TYPE_CHECKING:
+    from msgd.routing.router import Router
+    from msgd.spool.spool import Spool
+
+_log = Logger("msgd.spool.drain")
+#: Rows read at once.
+_PAGE: Final = 200
+#: Seconds until the database is asked again after a fault.
+_RETRY: Final = 2.0
+_END: Final = b"</message>"
+
+
+class Drain:
+    """The delivery of one account's backlog; `gone` are ids acknowledged while it runs."""
+
+    def __init__(self, spool: Spool, router: Router, account: LiveAccount) -> None:
+        self.gone: set[int] = set()
+        self._spool = spool
+        self._router = router
+        self._account = account
+        self._room: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        Deferred.fromCoroutine(self._run()).addErrback(
+            lambda failure: _log.failure("a drain failed", failure)
+        )
+
+    def go_on(self) -> None:
+        """Somebody may be able to take more, or has left."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.callback(None)
+
+    async def _run(self) -> None:
+        mailbox = self._account.mailbox
+        try:
+            while True:
+                mailbox.overflowed = False
+                try:
+                    if not await self._deliver_stored():
+                        return
+                except DatabaseFault:
+                    await deferLater(self._router.clock, _RETRY, lambda: None)  # type: ignore[arg-type]  # IReactorTime
+                    continue
+                if mailbox.overflowed:
+                    # What was dropped from memory has to be in the database before it is read.
+                    await self._spool.flushed()
+                elif await self._deliver_waiting():
+                    return
+        finally:
+            mailbox.drain = None
+            self._forget_stored()
+
+    async def _taker(self) -> Session | None:
+        """The best session that can take more; waits for one, None when there is none at all."""
+        while True:
+            reachable = self._account.reachable()
+            if not reachable:
+                return None
+            free = [session for session in reachable if not session.congested]
+            if free:
+                return max(free, key=lambda session: session.priority)
+            self._room = Deferred()
+            await self._room
+
+    async def _deliver_stored(self) -> bool:
+        """Deliver the rows of the database, page by page. False when nobody takes them."""
+        account = self._account
+        after = 0
+        while True:
+            if await self._taker() is None:
+                return False
+            # What is acknowledged but not yet deleted may be in the page.
+            deleting = set(self._spool.deleting)
+            start = after
+            rows, corrupt, after = await self._router.database.read(
+                lambda connection, start=start: store.page(connection, account.id, start, _PAGE)
+            )
+            if corrupt:
+                await self._set_aside(corrupt)
+            for row in rows:
+                if not await self._deliver_row(row, deleting):
+                    return False
+            if not after:
+                return True
+
+    async def _deliver_row(self, row: store.Row, deleting: set[int]) -> bool:
+        session = await self._taker()
+        if session is None:
+            return False
+        mailbox = self._account.mailbox
+        if row.id in deleting or row.id in self.gone or row.id in (mailbox.held or ()):
+            return True
+        waiting = mailbox.waiting
+        entry = waiting.pop(row.id, None) if waiting else None
+        if entry is None:
+            entry = Entry(row.id, self._account, row.raw)
+        entry.stored = True
+        entry.settle()
+        entry.raw = _with_delay(row.raw, row.id, self._account.jid.domain)
+        self._spool.hand_over(entry, session)
+        return True
+
+    async def _deliver_waiting(self) -> bool:
+        """Deliver what is in memory only. False when rows have to be read again."""
+        mailbox = self._account.mailbox
+        while mailbox.waiting:
+            if mailbox.overflowed:
+                return False
+            if await self._taker() is None:
+                return True
+            if not mailbox.waiting:
+                break
+            id = next(iter(mailbox.waiting))
+            entry = mailbox.waiting.pop(id)
+            for session in self._targets(entry):
+                self._spool.hand_over(entry, session)
+        mailbox.waiting = None
+        return not mailbox.overflowed
+
+    def _targets(self, entry: Entry) -> list[Session]:
+        addressed = self._account.sessions.get(entry.resource) if entry.resource else None
+        if addressed is not None and not addressed.congested:
+            return [addressed]
+        return [session for session in self._account.reachable() if not session.congested]
+
+    async def _set_aside(self, ids: list[int]) -> None:
+        _log.error("{count} stored messages are damaged and were set aside", count=len(ids))
+        await self._router.database.write(
+            lambda connection: store.set_aside(
+                connection, self._account.id, ids, "the bytes do not match their checksum"
+            )
+        )
+        self._account.mailbox.count -= len(ids)
+
+    def _forget_stored(self) -> None:
+        """Nobody is there for what is left: the rows are enough."""
+        mailbox = self._account.mailbox
+        if mailbox.waiting:
+            mailbox.waiting = {i: e for i, e in mailbox.waiting.items() if not e.stored} or None
+        self._router.table.cool(self._account)
+
+
+def _with_delay(raw: bytes, id: int, domain: str) -> bytes:
+    """The stanza with the time at which it was accepted (XEP-0203, XEP-0160 §3)."""
+    stamp = datetime.fromtimestamp(accepted_at(id), timezone.utc)
+    text = stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{text}'/>"
+    return raw.removesuffix(_END) + delay.encode() + _END

@@ -1,0 +1,134 @@
+"""The spool's rows: the statements that write, read and delete them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from msgd.spool.entry import Entry, checksum
+from msgd.storage import schema
+from msgd.storage.database import Connection
+
+_spool = schema.spool
+
+# A batch that failed within its commit may be there after all when it is tried again.
+_INSERT: Final = insert(_spool).values(
+    account_id=bindparam("account_id"),
+    id=bindparam("id"),
+    size=bindparam("size"),
+    checksum=bindparam("checksum"),
+    stanza=bindparam("stanza"),
+).on_conflict_do_nothing()  # fmt: skip
+_DELETE: Final = delete(_spool).where(
+    _spool.c.account_id == bindparam("account"), _spool.c.id == bindparam("entry")
+)
+_PAGE: Final = (
+    select(_spool.c.id, _spool.c.checksum, _spool.c.stanza)
+    .where(_spool.c.account_id == bindparam("account"), _spool.c.id > bindparam("after"))
+    .order_by(_spool.c.id)
+    .limit(bindparam("most"))
+)
+_LIST: Final = (
+    select(_spool.c.id, _spool.c.size)
+    .where(_spool.c.account_id == bindparam("account"))
+    .order_by(_spool.c.id)
+    .limit(bindparam("most"))
+)
+_EXPIRED: Final = (
+    select(_spool.c.account_id, _spool.c.id, _spool.c.stanza, schema.account.c.domain,
+           schema.account.c.name)
+    .join(schema.account, schema.account.c.id == _spool.c.account_id)
+    .where(_spool.c.id < bindparam("before"))
+    .limit(bindparam("most"))
+)  # fmt: skip
+_TOTALS: Final = select(
+    func.count(), func.coalesce(func.sum(_spool.c.size), 0), func.coalesce(func.max(_spool.c.id), 0)
+)
+_SET_ASIDE: Final = insert(schema.spool_corrupt).values(
+    account_id=bindparam("account_id"),
+    id=bindparam("id"),
+    stanza=bindparam("stanza"),
+    reason=bindparam("reason"),
+    found=bindparam("found"),
+).on_conflict_do_nothing()  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stored entry."""
+
+    id: int
+    raw: bytes
+
+
+def write(connection: Connection, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
+    """Insert `entries` and delete the rows (account, id) of `deleted`, in one transaction."""
+    if entries:
+        connection.run_many(
+            _INSERT,
+            [
+                {
+                    "account_id": entry.account.id,
+                    "id": entry.id,
+                    "size": len(entry.raw),
+                    "checksum": checksum(entry.account.id, entry.id, entry.raw),
+                    "stanza": entry.raw,
+                }
+                for entry in entries
+            ],
+        )
+    if deleted:
+        connection.run_many(
+            _DELETE, [{"account": account, "entry": entry} for account, entry in deleted]
+        )
+
+
+def page(
+    connection: Connection, account: int, after: int, most: int
+) -> tuple[list[Row], list[int], int]:
+    """The next rows of an account behind id `after`: the sound ones, the ids of the others, and
+    the id up to which was read (0 when there are no more)."""
+    rows: list[Row] = []
+    corrupt: list[int] = []
+    found = connection.all(_PAGE, {"account": account, "after": after, "most": most})
+    for id, expected, raw in found:
+        if checksum(account, id, raw) == expected:
+            rows.append(Row(id, raw))
+        else:
+            corrupt.append(id)
+    return rows, corrupt, found[-1][0] if len(found) == most else 0
+
+
+def set_aside(connection: Connection, account: int, ids: list[int], reason: str) -> None:
+    """Move rows that cannot be delivered out of the way, for the operator to look at."""
+    for id in ids:
+        row = connection.one(_PAGE, {"account": account, "after": id - 1, "most": 1})
+        if row is None or row[0] != id:
+            continue
+        connection.run(
+            _SET_ASIDE,
+            {"account_id": account, "id": id, "stanza": row[2], "reason": reason,
+             "found": int(time.time())},
+        )  # fmt: skip
+        connection.run(_DELETE, {"account": account, "entry": id})
+
+
+def listing(connection: Connection, account: int, most: int) -> list[tuple[int, int]]:
+    """(id, size) of the first rows of an account, for the console."""
+    return [(row[0], row[1]) for row in connection.all(_LIST, {"account": account, "most": most})]
+
+
+def expired(connection: Connection, before: int, most: int) -> list[tuple[int, int, bytes, str]]:
+    """(account id, id, stanza, bare JID) of rows with ids below `before`."""
+    found = connection.all(_EXPIRED, {"before": before, "most": most})
+    return [(row[0], row[1], row[2], f"{row[4]}@{row[3]}") for row in found]
+
+
+def totals(connection: Connection) -> tuple[int, int, int]:
+    """How many rows there are, their bytes, and the greatest id."""
+    row = connection.one(_TOTALS)
+    return (row[0], row[1], row[2]) if row is not None else (0, 0, 0)

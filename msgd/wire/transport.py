@@ -1,0 +1,412 @@
+"""A client's socket as a reactor descriptor, with pyOpenSSL on the descriptor itself.
+
+What is written during one turn of the reactor leaves together: one TLS record, one send. TLS is
+switched on in place (STARTTLS) or from the start (direct TLS). Nothing here knows XML.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from OpenSSL import SSL
+from twisted.internet import main
+from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
+from zope.interface import implementer
+
+from msgd.wire.reactor import at_end_of_turn
+from msgd.wire.tls import ConnectionBindings
+
+#: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
+_SIOCOUTQ: Final = 0x5411
+_READ_SIZE: Final = 16384
+#: Larger output is written in pieces, so that one connection does not hold up the others.
+_WRITE_SIZE: Final = 65536
+
+
+class Receiver(Protocol):
+    """Who gets what a connection reads."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes, decrypted."""
+
+    def connection_lost(self) -> None:
+        """The connection is gone; called once."""
+
+    def output_drained(self) -> None:
+        """The socket, full before, took everything."""
+
+
+class Output:
+    """The connections that have something to send at the end of the turn."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.dirty: list[Connection] = []
+        self.seconds: Callable[[], float] = reactor.seconds
+        self._reactor = reactor
+        self._hooked = at_end_of_turn(self.flush)
+        self._scheduled = False
+
+    def add(self, connection: Connection) -> None:
+        """`connection` has output that waits."""
+        self.dirty.append(connection)
+        if not self._hooked and not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self.flush)
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        self._scheduled = False
+        if self.dirty:
+            dirty, self.dirty = self.dirty, []
+            for connection in dirty:
+                connection.flush()
+
+
+@implementer(IReadWriteDescriptor)
+class Connection:
+    """One accepted socket.
+
+    `receiver` gets what arrives. `write` gathers; `close` sends what was gathered and then closes;
+    `abort` drops everything at once.
+    """
+
+    __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_out", "_output", "_pending",
+                 "_reactor", "_socket", "_tls", "_trailer", "_upgrade", "address",
+                 "last_received", "on_secure", "reading", "receiver")  # fmt: skip
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        output: Output,
+        accepted: socket.socket,
+        address: str,
+        receiver: Receiver | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._output = output
+        self._socket: socket.socket | None = accepted
+        self._file = accepted.fileno()
+        self._tls: SSL.Connection | None = None
+        self._handshaking = False
+        self._upgrade: SSL.Context | None = None
+        self._out: bytes | list[bytes] | None = None  # gathered in this turn
+        self._trailer = b""  # goes behind what was gathered
+        self._pending = b""  # what the socket did not take
+        self._closing = False
+        self.address = address
+        self.receiver = receiver
+        self.reading = False
+        self.last_received = 0.0
+        self.on_secure: Callable[[], None] | None = None
+
+    # -- for the reactor -----------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """The descriptor, -1 when closed."""
+        return self._file
+
+    def logPrefix(self) -> str:
+        """What Twisted calls this connection in its log."""
+        return "client"
+
+    def doRead(self) -> Any:
+        """Read once; a reason is returned when the connection is gone."""
+        tls = self._tls
+        try:
+            if tls is None:
+                if self._socket is None:
+                    return main.CONNECTION_LOST
+                data = self._socket.recv(_READ_SIZE)
+                if not data:
+                    return main.CONNECTION_DONE
+            else:
+                if self._handshaking:
+                    tls.do_handshake()
+                    self._secured()
+                data = tls.recv(_READ_SIZE)
+        except (SSL.WantReadError, BlockingIOError):
+            return None
+        except SSL.WantWriteError:
+            self._reactor.addWriter(self)
+            return None
+        except SSL.ZeroReturnError:
+            return main.CONNECTION_DONE
+        except (SSL.Error, OSError):
+            return main.CONNECTION_LOST
+        self.last_received = self._output.seconds()
+        receiver = self.receiver
+        if receiver is not None:
+            receiver.data_received(data)
+        return None
+
+    def doWrite(self) -> Any:
+        """The socket takes bytes again."""
+        self._reactor.removeWriter(self)
+        if self._handshaking:
+            return self.doRead()
+        pending, self._pending = self._pending, b""
+        self._send(pending)
+        if not self._pending:
+            if self._closing:
+                return main.CONNECTION_DONE
+            if self.receiver is not None:
+                self.receiver.output_drained()
+        return None
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor noticed that the connection is gone, or was told so."""
+        self._gone()
+
+    def writeConnectionLost(self, reason: Any) -> None:
+        """Half a close is a close."""
+        self._gone()
+
+    def readConnectionLost(self, reason: Any) -> None:
+        """Half a close is a close."""
+        self._gone()
+
+    # -- for the stream ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        """Send `data` at the end of this turn."""
+        out = self._out
+        if out is None:
+            self._out = data
+            self._output.add(self)
+        elif type(out) is list:
+            out.append(data)
+        else:
+            self._out = [out, data]  # type: ignore[list-item]  # not a list, so bytes
+
+    def append(self, data: bytes) -> None:
+        """Send `data` at the end of this turn, behind everything that is written in it."""
+        if self._out is None:
+            self.write(b"")
+        self._trailer = data
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if self._trailer:
+            self.write(self._trailer)
+            self._trailer = b""
+        out = self._out
+        self._out = None
+        if out is None or self._socket is None:
+            return
+        self._send(b"".join(out) if type(out) is list else out)  # type: ignore[arg-type]  # bytes
+        if self._closing and not self._pending:
+            self._gone()
+        elif self._upgrade is not None and not self._pending:
+            self._start_tls()
+
+    def _send(self, data: bytes) -> None:
+        if self._pending or self._handshaking:
+            self._pending += data
+            return
+        sent = 0
+        try:
+            if self._tls is None:
+                if self._socket is not None:
+                    sent = self._socket.send(data)
+            else:
+                while sent < len(data):
+                    sent += self._tls.send(data[sent : sent + _WRITE_SIZE] if sent else data)
+        except (SSL.WantWriteError, SSL.WantReadError, BlockingIOError):
+            pass
+        except (SSL.Error, OSError):
+            return  # the read side reports the loss
+        if sent < len(data):
+            self._pending = data[sent:]
+            self._reactor.addWriter(self)
+
+    def start_tls(self, context: SSL.Context) -> None:
+        """Speak TLS as soon as what was written so far is out (RFC 6120 §5.4.2.3).
+
+        Bytes that arrived in plain text before are the caller's to forget.
+        """
+        self._upgrade = context
+        if self._out is None and not self._pending:
+            self._start_tls()
+
+    def _start_tls(self) -> None:
+        context, self._upgrade = self._upgrade, None
+        if context is None or self._socket is None:
+            return
+        self._tls = SSL.Connection(context, self._socket)
+        self._tls.set_accept_state()
+        self._handshaking = True
+
+    def _secured(self) -> None:
+        self._handshaking = False
+        pending, self._pending = self._pending, b""
+        if pending:
+            self._send(pending)
+        if self.on_secure is not None:
+            hook, self.on_secure = self.on_secure, None
+            hook()
+
+    def close(self) -> None:
+        """Close when everything written is out."""
+        if self._socket is None:
+            return
+        self._closing = True
+        self.pause_reading()
+        if self._out is None and not self._pending:
+            self._gone()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._out = None
+        self._pending = b""
+        self._gone()
+
+    def pause_reading(self) -> None:
+        """Let the peer wait: its TCP window fills (a flooding client)."""
+        if self.reading:
+            self.reading = False
+            self._reactor.removeReader(self)
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self.reading and self._socket is not None and not self._closing:
+            self.reading = True
+            self._reactor.addReader(self)
+
+    def _gone(self) -> None:
+        if self._socket is None:
+            return
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self.reading = False
+        tls, self._tls = self._tls, None
+        if tls is not None and not self._handshaking:
+            try:
+                tls.shutdown()  # close_notify, as far as the socket takes it
+            except (SSL.Error, OSError):
+                pass
+        closing, self._socket = self._socket, None
+        self._file = -1
+        closing.close()
+        receiver, self.receiver = self.receiver, None
+        self.on_secure = None
+        if receiver is not None:
+            receiver.connection_lost()
+
+    # -- what others ask -----------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """The socket is gone or about to be."""
+        return self._socket is None or self._closing
+
+    @property
+    def secure(self) -> bool:
+        """TLS is spoken."""
+        return self._tls is not None and not self._handshaking
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the socket has not taken."""
+        return len(self._pending)
+
+    @property
+    def tls(self) -> str:
+        """Version and cipher, for an operator; empty without TLS."""
+        if self._tls is None or self._handshaking:
+            return ""
+        return f"{self._tls.get_protocol_version_name()} {self._tls.get_cipher_name()}"
+
+    def bindings(self) -> ConnectionBindings | None:
+        """The channel bindings; None without TLS."""
+        return ConnectionBindings(self._tls) if self._tls is not None else None
+
+    def all_arrived(self) -> bool:
+        """Whether the peer's TCP has acknowledged every byte that was ever written.
+
+        Then the bytes are in the peer's machine, and the end of this process cannot take them back.
+        """
+        if self._socket is None or self._pending or self._out is not None:
+            return False
+        answer = fcntl.ioctl(self._file, _SIOCOUTQ, b"\0\0\0\0")
+        return bool(struct.unpack("i", answer)[0] == 0)
+
+
+class ListeningPort:
+    """A listening socket; `accepted` is called with each new connection's socket and address.
+
+    `address` and `port` are numeric; port 0 lets the system choose, `port` then tells which.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        address: str,
+        port: int,
+        accepted: Callable[[socket.socket, str], None],
+        backlog: int = 4096,
+    ) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind((address, port))
+            listening.listen(backlog)
+            listening.setblocking(False)
+        except OSError:
+            listening.close()
+            raise
+        self._socket = listening
+        self._reactor = reactor
+        self._accepted = accepted
+        self.address = address
+        self.port: int = listening.getsockname()[1]
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._reactor.addReader(self)  # type: ignore[arg-type]  # a read descriptor by its methods
+
+    def stop(self) -> None:
+        """Accept no more."""
+        self._reactor.removeReader(self)  # type: ignore[arg-type]  # see start
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted calls it in its log."""
+        return "listening"
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor stops."""
+
+    def doRead(self) -> None:
+        """Accept what waits, a few at a time so that established connections are not starved."""
+        for _ in range(32):
+            try:
+                accepted, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # the descriptors are used up, or the peer has gone already
+                self._rest()
+                return
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._accepted(accepted, peer[0])
+
+    def _rest(self) -> None:
+        """Out of descriptors: try again in a second instead of spinning."""
+        self._reactor.removeReader(self)  # type: ignore[arg-type]  # see start
+        reactor: Any = self._reactor
+        reactor.callLater(1.0, lambda: self._socket.fileno() >= 0 and reactor.addReader(self))
