@@ -62,3 +62,8 @@ class LiveAccount:
     def reachable(self) -> list[Session]:
         """The available sessions with a non-negative priority (RFC 6121 §8.5.2.1)."""
         return [s for s in self.sessions.values() if s.available and s.priority >= 0]
+
+    def shows_presence_to(self, asker: JID) -> bool:
+        """Whether `asker` may know if the account is there (RFC 6121 §11.1): itself, subscribers."""
+        contact = asker.bare
+        return contact == self.jid or contact in self.subscribers

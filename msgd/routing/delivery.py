@@ -114,7 +114,11 @@ def deliver_iq(router: Router, account: LiveAccount, stanza: Stanza) -> None:
     to = stanza.to
     assert to is not None  # the router asks only for stanzas with an address
     session = account.sessions.get(to.resource)
-    if session is not None:
-        session.send(stanza)
-    else:
+    if session is None:
         router.fail(stanza, StanzaError("service-unavailable"))
+    elif stanza.type == "get" and router.extensions.guarded.intersection(stanza.children) and not (
+        stanza.from_ is not None and account.shows_presence_to(stanza.from_)
+    ):
+        router.fail(stanza, StanzaError("forbidden"))
+    else:
+        session.send(stanza)

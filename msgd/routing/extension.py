@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from xml.etree.ElementTree import Element
 
 from msgd.wire.jid import JID
@@ -23,8 +23,17 @@ if TYPE_CHECKING:
     from msgd.routing.router import Router
     from msgd.storage.database import Database
 
+
+class Answered(enum.Enum):
+    """What a handler gives back that has sent its answer itself."""
+
+    ANSWERED = "answered"
+
+
+ANSWERED = Answered.ANSWERED
+
 #: What an IQ handler gives back: the payload of the result, or nothing for an empty result.
-IqAnswer = Element | bytes | None
+IqAnswer = Element | bytes | Answered | None
 IqHandler = Callable[[Stanza], Awaitable[IqAnswer]]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -39,6 +48,19 @@ class At(enum.Enum):
 
 
 HOST, OWN, ACCOUNT, STRANGER = At.HOST, At.OWN, At.ACCOUNT, At.STRANGER
+
+
+class Stranger(Protocol):
+    """The stream of a client that has not authenticated; it speaks TLS."""
+
+    @property
+    def address(self) -> str:
+        """The peer's IP address."""
+
+    @property
+    def domain(self) -> JID | None:
+        """The domain of ours that its stream header named."""
+
 
 #: The events, with what a handler is called with. Handlers are plain functions, called in order of
 #: registration; an exception is counted, logged, and ends nobody else's work.
@@ -107,7 +129,8 @@ def on_iq(
     """Answer IQs of `type` ('get' or 'set') whose payload is `name` in `namespace`.
 
     The handler is `async def handler(self, stanza) -> IqAnswer`; it raises `StanzaError` for an
-    error reply. At STRANGER it gets the stream as a second argument, and `stanza.from_` is None.
+    error reply. At STRANGER it gets the stream (`Stranger`) as a second argument, and
+    `stanza.from_` is None.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -145,6 +168,9 @@ class Extension:
     #: Service discovery identities of the domain, and of every account.
     identities: ClassVar[tuple[Identity, ...]] = ()
     account_identities: ClassVar[tuple[Identity, ...]] = ()
+    #: Payloads ('namespace name') of IQ-gets to a resource that tell of its user's presence: the
+    #: router lets them through only from who may see that, others get <forbidden/>.
+    guarded: ClassVar[frozenset[str]] = frozenset()
     #: Transcripts below protocol_spec/ that prove it, as a glob; a test fails when there is none.
     proves: ClassVar[str] = ""
 
@@ -178,6 +204,8 @@ class Extensions:
 
     def __init__(self) -> None:
         self.loaded: list[Extension] = []
+        #: Everything that the extensions declare as `guarded`.
+        self.guarded: frozenset[str] = frozenset()
         self._iqs: dict[tuple[At, str, str], Callable[..., Awaitable[IqAnswer]]] = {}
         self._events: dict[str, list[Callable[..., None]]] = {event: [] for event in EVENTS}
 
@@ -192,6 +220,7 @@ class Extensions:
         for event, handler in _declared(extension, "declared_events"):
             self._events[event].append(handler)
         self.loaded.append(extension)
+        self.guarded |= extension.guarded
 
     def unload(self, extension: Extension) -> None:
         """Remove exactly what `extension` declared."""
@@ -202,6 +231,7 @@ class Extensions:
         for event, handler in _declared(extension, "declared_events"):
             self._events[event].remove(handler)
         self.loaded.remove(extension)
+        self.guarded = frozenset().union(*(other.guarded for other in self.loaded))
 
     def iq_handler(self, at: At, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
         """Who answers; `payload` is the expanded name 'namespace name' of the IQ's child."""
