@@ -1,1 +1,40 @@
-"""One small module per XEP."""
+"""One small module for each XEP; `ALL` lists the extensions that this server has."""
+
+from typing import Final
+
+from msgd.routing.extension import Extension
+from msgd.xeps.xep_0012_last_activity import LastActivity
+from msgd.xeps.xep_0030_disco import ServiceDiscovery
+from msgd.xeps.xep_0049_private import PrivateStorage
+from msgd.xeps.xep_0054_vcard import VCardTemp
+from msgd.xeps.xep_0077_registration import Registration
+from msgd.xeps.xep_0092_version import SoftwareVersion
+from msgd.xeps.xep_0115_caps import EntityCapabilities
+from msgd.xeps.xep_0128_extended_information import ExtendedInformation
+from msgd.xeps.xep_0157_contact_addresses import ContactAddresses
+from msgd.xeps.xep_0160_offline import OfflineMessages
+from msgd.xeps.xep_0198_stream_management import StreamManagement
+from msgd.xeps.xep_0199_ping import Ping
+from msgd.xeps.xep_0202_time import EntityTime
+from msgd.xeps.xep_0203_delay import DelayedDelivery
+from msgd.xeps.xep_0334_hints import ProcessingHints
+from msgd.xeps.xep_0359_stanza_ids import StanzaIds
+
+ALL: Final[tuple[type[Extension], ...]] = (
+    ServiceDiscovery,
+    ExtendedInformation,
+    ContactAddresses,
+    EntityCapabilities,
+    StreamManagement,
+    OfflineMessages,
+    DelayedDelivery,
+    ProcessingHints,
+    StanzaIds,
+    Ping,
+    LastActivity,
+    SoftwareVersion,
+    EntityTime,
+    PrivateStorage,
+    VCardTemp,
+    Registration,
+)

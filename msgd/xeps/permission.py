@@ -31,11 +31,8 @@ async def visible_account(extension: Extension, stanza: Stanza) -> LiveAccount |
     An account shows it to itself and to contacts with the subscription 'from' or 'both'. None for
     all others and where there is no account: nobody learns which of both it is.
     """
-    contact, owner = sender_of(stanza).bare, owner_of(stanza)
-    live = await extension.router.table.load(owner)
-    if live is None or (contact != owner and contact not in live.subscribers):
-        return None
-    return live
+    live = await extension.router.table.load(owner_of(stanza))
+    return live if live is not None and live.shows_presence_to(sender_of(stanza)) else None
 
 
 async def require_account(

@@ -46,7 +46,12 @@ class EntityCapabilities(Extension):
         self._of = list(self.router.extensions.loaded)
 
     def stream_feature(self, domain: str, authenticated: bool) -> bytes:
-        """§6.3: `<c/>`; kept per domain until extensions or configuration change."""
+        """§6.3: `<c/>`; kept per domain until extensions or configuration change.
+
+        Before authentication nobody asks what the server can do, so it is not sent there.
+        """
+        if not authenticated:
+            return b""
         if self._of != self.router.extensions.loaded:
             self._forget([])
         written = self._written.get(domain)
