@@ -120,12 +120,14 @@ roster_item = Table(
     Column("version", BigInteger, nullable=False, server_default=text("0")),
 )
 
-#: The version of an account's whole roster (RFC 6121 §2.6).
+#: The version of an account's whole roster (RFC 6121 §2.6). What changed after `horizon` is known, older
+#: removals may have been forgotten.
 roster_version = Table(
     "roster_version",
     metadata,
     _account_key(),
     Column("version", BigInteger, nullable=False),
+    Column("horizon", BigInteger, nullable=False, server_default=text("0")),
 )
 
 #: Subscription requests waiting for the account's answer ("pending in", RFC 6121 §3.1.3).

@@ -76,6 +76,9 @@ def connect(path: Path, *, read_only: bool = False) -> "SqliteConnection":
                 driver.execute(f"PRAGMA {setting}")
             if driver.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                 raise DatabaseUnusable(f"{path}: this file system cannot hold an SQLite log (WAL)")
+            # Opens the log. Until then, another connection that closes would take itself for the last
+            # and remove it.
+            driver.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except (sqlite3.Error, DatabaseUnusable):
             driver.close()
             raise

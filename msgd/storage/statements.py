@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, cast
 
-from sqlalchemy import Boolean, ClauseElement, Executable, Table, UpdateBase
+from sqlalchemy import Boolean, ClauseElement, Executable, Insert, Table, UpdateBase
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -126,7 +126,7 @@ class Statements:
         return prepared
 
 
-def upsert(table: Table, *columns: str) -> Executable:
+def upsert(table: Table, *columns: str) -> Insert:
     """Return an insert into `table` which replaces `columns` where the row's key is already there.
 
     Without `columns` the row that is there stays as it is. SQLite and PostgreSQL share the syntax,
