@@ -255,6 +255,7 @@ def _state(session: Session, sm: StreamManagement) -> dict[str, Any]:
         "acknowledged": sm.acknowledged,
         "longest": sm.longest,
         "address": session.address,
+        "mechanism": session.mechanism,
         "connected": session.connected,
         "interested": session.interested,
         "available": session.available,

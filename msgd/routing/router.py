@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from msgd.accounts.accounts import Accounts
@@ -27,6 +26,7 @@ from msgd.routing.table import Table
 from msgd.storage.database import Database, DatabaseError
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID
+from msgd.wire.reactor import Clock
 from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -51,12 +51,6 @@ class SpoolInterface(Protocol):
     def drain(self, account: LiveAccount) -> None: ...
 
 
-class Limits(Protocol):
-    """What the sessions need of the configuration."""
-
-    session_queue: int
-
-
 class Router:
     """Decides where each stanza goes. `spool`, `presence`, `resumption` are set by the app."""
 
@@ -67,18 +61,16 @@ class Router:
     def __init__(
         self,
         config: Config,
-        clock: IReactorTime,
+        clock: Clock,
         database: Database,
         accounts: Accounts,
         table: Table,
-        limits: Limits,
     ) -> None:
         self.config = config
         self.clock = clock
         self.database = database
         self.accounts = accounts
         self.table = table
-        self.limits = limits
         self.extensions = Extensions()
         #: Streams that have not bound a resource yet.
         self.streams: set[Any] = set()
@@ -340,10 +332,6 @@ class Router:
 
     # -- sessions ------------------------------------------------------------------------------
 
-    def add_session(self, session: Session) -> None:
-        """A resource was bound."""
-        self.table.add(session)
-        self.note("session-bound", session)
 
     def became_reachable(self, session: Session) -> None:
         """A session became available with a non-negative priority: what waits may come."""

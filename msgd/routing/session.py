@@ -103,7 +103,7 @@ class Session:
     def congested(self) -> bool:
         """Nothing more should be taken out of the spool for this session now."""
         sm = self.stream_management
-        if sm is not None and sm.queue_length >= self.router.limits.session_queue:
+        if sm is not None and sm.queue_length >= self.router.config.stream_management.most_queued:
             return True
         return self.transport is not None and self.transport.buffered > CONGESTED
 
@@ -197,7 +197,7 @@ class Session:
         """The client has these: what the spool keeps of them, it need keep no longer."""
         for sent in done:
             if type(sent) is not bytes:
-                self.router.spool.acknowledged(sent)  # type: ignore[arg-type]  # not bytes: Kept
+                self.router.spool.acknowledged(sent)
 
     # -- to the client -------------------------------------------------------------------------
 
@@ -259,15 +259,26 @@ class Session:
             transport.flush()
             transport.abort()
 
+    def part(self, error: StreamError) -> None:
+        """The server stops: end the connection; the session was written down."""
+        transport, self.transport = self.transport, None
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+        if transport is not None:
+            transport.receiver = None
+            transport.write(error.xml() + _END)
+            transport.close()
+
     def close(self, say_goodbye: bool = True) -> None:
         """End the stream and the session."""
+        self.prove()
         transport, stream = self.transport, self.stream
         if stream is not None:
             stream.close()
         if transport is not None:
             if say_goodbye:
                 transport.write(_END)
-            self.prove()
             transport.close()
         self.end()
 

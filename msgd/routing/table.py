@@ -78,6 +78,15 @@ class Table:
             )
         return waiting
 
+    def load_now(self, bare: JID) -> LiveAccount | None:
+        """As `load`, at once: for start-up."""
+        known = self._accounts.get(bare)
+        if known is None:
+            known = self._database.read_now(lambda connection: _read(connection, bare))
+            if known is not None:
+                self._accounts[bare] = known
+        return known
+
     def is_loading(self, bare: JID) -> bool:
         """Whether `load` is under way: what comes now has to wait its turn behind it."""
         return bare in self._loading

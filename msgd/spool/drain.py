@@ -8,10 +8,10 @@ account waits behind it, so the order of one sender's messages holds.
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from msgd.routing.account import LiveAccount
@@ -64,7 +64,7 @@ class Drain:
                     if not await self._deliver_stored():
                         return
                 except DatabaseFault:
-                    await deferLater(self._router.clock, _RETRY, lambda: None)  # type: ignore[arg-type]  # IReactorTime
+                    await self._pause()
                     continue
                 if mailbox.overflowed:
                     # What was dropped from memory has to be in the database before it is read.
@@ -74,6 +74,11 @@ class Drain:
         finally:
             mailbox.drain = None
             self._forget_stored()
+
+    async def _pause(self) -> None:
+        over: Deferred[None] = Deferred()
+        self._router.clock.callLater(_RETRY, over.callback, None)
+        await over
 
     async def _taker(self) -> Session | None:
         """The best session that can take more; waits for one, None when there is none at all."""
@@ -96,9 +101,8 @@ class Drain:
                 return False
             # What is acknowledged but not yet deleted may be in the page.
             deleting = set(self._spool.deleting)
-            start = after
             rows, corrupt, after = await self._router.database.read(
-                lambda connection, start=start: store.page(connection, account.id, start, _PAGE)
+                partial(store.page, account=account.id, after=after, most=_PAGE)
             )
             if corrupt:
                 await self._set_aside(corrupt)

@@ -34,6 +34,11 @@ def accepted_at(id: int) -> float:
     return (id >> _SHIFT) / 1000
 
 
+def id_at(moment: float) -> int:
+    """The smallest id of an entry accepted at `moment`, unix time."""
+    return int(moment * 1000) << _SHIFT
+
+
 class Entry:
     """A message that is kept.
 

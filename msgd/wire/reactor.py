@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from select import EPOLLIN
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet import epollreactor, main
 from twisted.logger import Logger
@@ -26,6 +26,44 @@ _NEEDED = ("_poller", "_selectables", "_doReadOrWrite", "_disconnectSelectable")
 
 _turn_hooks: list[Callable[[], None]] = []
 _installed_fast = False
+
+
+class DelayedCall(Protocol):
+    """A call that was scheduled."""
+
+    def active(self) -> bool:
+        """Whether it is still to come."""
+
+    def cancel(self) -> None:
+        """It shall not come. Raises when it has."""
+
+
+class Clock(Protocol):
+    """What has a time: the reactor, or a clock in tests."""
+
+    def seconds(self) -> float:
+        """Now."""
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
+    ) -> DelayedCall:
+        """Call later; `delay` in seconds."""
+
+
+class Reactor(Clock, Protocol):
+    """What the transport needs of Twisted's reactor (whose interfaces mypy cannot read)."""
+
+    def addReader(self, reader: Any) -> None:
+        """Call `doRead` when there is something to read."""
+
+    def removeReader(self, reader: Any) -> None:
+        """No more."""
+
+    def addWriter(self, writer: Any) -> None:
+        """Call `doWrite` when something can be written."""
+
+    def removeWriter(self, writer: Any) -> None:
+        """No more."""
 
 
 def at_end_of_turn(hook: Callable[[], None]) -> bool:
@@ -70,9 +108,9 @@ class _Reactor(epollreactor.EPollReactor):
 def install() -> None:
     """Install the reactor; before `twisted.internet.reactor` is imported anywhere."""
     global _installed_fast
-    reactor = _Reactor()
+    reactor = _Reactor()  # type: ignore[no-untyped-call]  # Twisted's are untyped
     if all(hasattr(reactor, name) for name in _NEEDED):
-        main.installReactor(reactor)
+        main.installReactor(reactor)  # type: ignore[no-untyped-call]  # the same
         _installed_fast = True
     else:
-        epollreactor.install()
+        epollreactor.install()  # type: ignore[no-untyped-call]  # the same

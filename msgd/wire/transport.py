@@ -14,10 +14,10 @@ from typing import Any, Final, Protocol
 
 from OpenSSL import SSL
 from twisted.internet import main
-from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
-from zope.interface import implementer
+from twisted.internet.interfaces import IReadWriteDescriptor
+from zope.interface import implementer  # type: ignore[import-untyped]  # has no types
 
-from msgd.wire.reactor import at_end_of_turn
+from msgd.wire.reactor import Reactor, at_end_of_turn
 from msgd.wire.tls import ConnectionBindings
 
 #: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
@@ -43,7 +43,7 @@ class Receiver(Protocol):
 class Output:
     """The connections that have something to send at the end of the turn."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self.dirty: list[Connection] = []
         self.seconds: Callable[[], float] = reactor.seconds
         self._reactor = reactor
@@ -80,7 +80,7 @@ class Connection:
 
     def __init__(
         self,
-        reactor: IReactorFDSet,
+        reactor: Reactor,
         output: Output,
         accepted: socket.socket,
         address: str,
@@ -347,7 +347,7 @@ class ListeningPort:
 
     def __init__(
         self,
-        reactor: IReactorFDSet,
+        reactor: Reactor,
         address: str,
         port: int,
         accepted: Callable[[socket.socket, str], None],
@@ -373,11 +373,11 @@ class ListeningPort:
 
     def start(self) -> None:
         """Accept from now on."""
-        self._reactor.addReader(self)  # type: ignore[arg-type]  # a read descriptor by its methods
+        self._reactor.addReader(self)
 
     def stop(self) -> None:
         """Accept no more."""
-        self._reactor.removeReader(self)  # type: ignore[arg-type]  # see start
+        self._reactor.removeReader(self)
         self._socket.close()
 
     def fileno(self) -> int:
@@ -407,6 +407,9 @@ class ListeningPort:
 
     def _rest(self) -> None:
         """Out of descriptors: try again in a second instead of spinning."""
-        self._reactor.removeReader(self)  # type: ignore[arg-type]  # see start
-        reactor: Any = self._reactor
-        reactor.callLater(1.0, lambda: self._socket.fileno() >= 0 and reactor.addReader(self))
+        self._reactor.removeReader(self)
+        self._reactor.callLater(1.0, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._reactor.addReader(self)

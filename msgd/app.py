@@ -1,0 +1,206 @@
+"""Builds the server, top to bottom, in the order in which a stanza flows, and takes it down again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, insert, select
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from msgd.accounts.accounts import Accounts, open_accounts
+from msgd.accounts.throttle import LoginThrottle
+from msgd.clients import Clients
+from msgd.config import Config
+from msgd.routing.presence import Presence
+from msgd.routing.resumption import Resumption
+from msgd.routing.roster import Roster
+from msgd.routing.router import Router
+from msgd.routing.session import Session
+from msgd.routing.table import Table
+from msgd.spool.expiry import Expiry
+from msgd.spool.spool import Spool
+from msgd.storage import schema
+from msgd.storage.database import Connection
+from msgd.storage.sqlite import open_database
+from msgd.wire.errors import StreamError
+from msgd.wire.jid import JID
+from msgd.wire.tls import ServerContexts
+from msgd.wire.transport import ListeningPort
+from msgd.xeps import ALL
+
+_log = Logger("msgd")
+
+_sessions = schema.stream_session
+_INSERT_SESSION: Final = insert(_sessions).values(
+    id=bindparam("id"), account_id=bindparam("account_id"), resource=bindparam("resource"),
+    state=bindparam("state"), expires=bindparam("expires"),
+)  # fmt: skip
+_DELETE_SESSIONS: Final = delete(_sessions)
+_READ_SESSIONS: Final = select(
+    _sessions.c.id, _sessions.c.resource, _sessions.c.state, _sessions.c.expires,
+    schema.account.c.domain, schema.account.c.name,
+).join(schema.account, schema.account.c.id == _sessions.c.account_id)  # fmt: skip
+
+
+class Server:
+    """One msgd. `start` opens the doors, `shutdown` closes them and keeps what has to be kept."""
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self.config = config
+        self.reactor = reactor
+        self.started = time.time()
+        self.stopping = False
+
+        # who may log in, and what is kept
+        self.database = open_database(config.data / "msgd.sqlite", reactor, claim=True)
+        self.accounts: Accounts = open_accounts(self.database, reactor, config.login.iterations)
+        throttle = LoginThrottle(
+            reactor,
+            address_burst=config.login.failures_per_address,
+            account_burst=config.login.failures_per_account,
+        )
+
+        # where stanzas go
+        domains = [JID.parse(domain) for domain in config.domains]
+        table = Table(self.database, domains, config.limits.remembered_accounts)
+        self.router = Router(config, reactor, self.database, self.accounts, table)
+        self.router.presence = Presence(self.router)
+        self.router.resumption = Resumption(
+            self.router, config.stream_management.resume, config.stream_management.location
+        )
+        self.spool = self.router.spool = Spool(
+            self.router,
+            config.spool.window / 1000,
+            config.spool.batch,
+            config.spool.most_messages,
+            config.spool.most_bytes,
+        )
+        self.expiry = Expiry(self.router)
+        for extension in (Roster, *ALL):
+            self.router.extensions.load(extension(self.router))
+
+        # how clients come in
+        self.contexts = ServerContexts()
+        self.contexts.replace(load_contexts(config))
+        self.clients = Clients(config, reactor, self.router, throttle, self.contexts)
+        self.ports: dict[str, list[ListeningPort]] = {"client": [], "client-tls": []}
+        self.accounts.changed.append(self._account_changed)
+
+    def start(self) -> None:
+        """Take up what was left behind, then listen. Raises OSError for a port that is taken."""
+        count, size = self.spool.start()
+        if count:
+            _log.info("{count} messages wait in the spool ({size} bytes)", count=count, size=size)
+        for extension in self.router.extensions.loaded:
+            extension.start()
+        self._restore_sessions()
+        self.expiry.start()
+        listen = self.config.listen
+        for address in listen.addresses:
+            self._listen("client", address, listen.client, self.clients.accepted)
+            self._listen("client-tls", address, listen.client_tls, self.clients.accepted_direct)
+
+    def _listen(
+        self, name: str, address: str, port: int | None, accepted: Callable[..., None]
+    ) -> None:
+        if port is None:
+            return
+        listening = ListeningPort(self.reactor, address, port, accepted)
+        self.ports[name].append(listening)
+        listening.start()
+
+    # -- while it runs -------------------------------------------------------------------------
+
+    def _account_changed(self, jid: JID, change: str) -> None:
+        """A password was changed, or the account disabled or deleted: its sessions end."""
+        account = self.router.table.account(jid)
+        if account is not None and change in ("password", "disabled", "deleted"):
+            for session in list(account.sessions.values()):
+                session.kick(StreamError("not-authorized", "the account has changed"))
+        if change == "deleted":
+            self.router.table.forget(jid)
+            self.router.note("account-deleted", jid)
+
+    def reconfigure(self, config: Config, changed: list[str]) -> None:
+        """Use a new configuration without dropping anyone. Raises when a certificate is no good."""
+        contexts = load_contexts(config)
+        self.contexts.replace(contexts)
+        self.config = self.router.config = config
+        self.clients.configure(config)
+        self.spool.window = config.spool.window / 1000
+        for extension in self.router.extensions.loaded:
+            extension.config = config
+        self.router.note("configuration-changed", changed)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def shutdown(self, grace: float = 5.0) -> Deferred[None]:
+        """Stop: no new clients, everything accepted is stored, sessions that can be are kept.
+
+        Fires when the database is closed. Storage that fails is waited for `grace` seconds.
+        """
+        self.stopping = True
+        return Deferred.fromCoroutine(self._shutdown(grace))
+
+    async def _shutdown(self, grace: float) -> None:
+        _log.info("stopping")
+        for ports in self.ports.values():
+            for port in ports:
+                port.stop()
+        for stream in list(self.clients.streams):
+            stream.stream_failed(StreamError("system-shutdown"))
+        sessions = list(self.router.table.sessions())
+        for session in sessions:
+            if session.transport is not None:
+                session.transport.pause_reading()
+        await self._flushed(grace)
+        rows = self.router.resumption.write_down()
+        kept = {row["id"] for row in rows}
+        for session in sessions:
+            sm = session.stream_management
+            if sm is not None and sm.id in kept:
+                session.part(StreamError("system-shutdown"))
+            else:
+                session.kick(StreamError("system-shutdown"))
+        await self._flushed(grace)
+        self.expiry.stop()
+        for extension in self.router.extensions.loaded:
+            extension.stop()
+        await self.database.write(lambda connection: _write_sessions(connection, rows))
+        await self.database.close()
+        _log.info("stopped; {count} sessions can be resumed", count=len(rows))
+
+    async def _flushed(self, grace: float) -> None:
+        """Everything accepted is stored, or `grace` is over: then it was not acknowledged."""
+        flushed = self.spool.flushed()
+        flushed.addTimeout(grace, self.reactor, lambda result, timeout: None)
+        await flushed
+
+    # -- sessions over a restart ---------------------------------------------------------------
+
+    def _restore_sessions(self) -> None:
+        """Find the sessions that a graceful stop wrote down. They are read once."""
+        rows = self.database.read_now(lambda connection: connection.all(_READ_SESSIONS))
+        if not rows:
+            return
+        self.database.write_now(lambda connection: connection.run(_DELETE_SESSIONS))
+        for id, resource, state, expires, domain, name in rows:
+            left = expires - time.time()
+            if left <= 0:
+                continue
+            account = self.router.table.load_now(JID.make(name, domain))
+            if account is not None:
+                jid = JID.make(name, domain, resource)
+                known = json.loads(state)
+                session = Session(self.router, account, jid, known["mechanism"])
+                self.router.resumption.restore(session, id, known, left)
+        _log.info("{count} sessions wait to be resumed", count=len(rows))
+
+
+def _write_sessions(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    connection.run(_DELETE_SESSIONS)
+    connection.run_many(_INSERT_SESSION, rows)

@@ -1,0 +1,166 @@
+"""The door for clients: accepts connections, and turns what negotiation found into sessions.
+
+Stands between `negotiation/client.py`, which knows nothing of routing, and the router, which knows
+nothing of negotiation.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from OpenSSL import SSL
+from twisted.logger import Logger
+
+from msgd.accounts.accounts import Account, Accounts
+from msgd.accounts.throttle import LoginThrottle
+from msgd.config import Config
+from msgd.negotiation.client import ClientNegotiation, ResumeRefused
+from msgd.negotiation.sasl import SaslOptions
+from msgd.routing.account import LiveAccount
+from msgd.routing.extension import STRANGER
+from msgd.routing.resumption import ResumeFailed, failed
+from msgd.routing.router import Router
+from msgd.routing.session import Session
+from msgd.wire.errors import StanzaError, StreamError
+from msgd.wire.jid import JID, JIDError
+from msgd.wire.tls import ServerContexts
+from msgd.wire.transport import Connection, Output
+from msgd.wire.xmlstream import Limits
+
+_log = Logger("msgd.clients")
+#: Random bytes of a resource that the server chooses.
+_RESOURCE_BYTES: Final = 9
+
+
+class Clients:
+    """Everything that negotiation asks of the server (see `negotiation.client.Server`)."""
+
+    def __init__(
+        self, config: Config, reactor: Any, router: Router, throttle: LoginThrottle,
+        contexts: ServerContexts,
+    ) -> None:  # fmt: skip
+        self._reactor = reactor
+        self._router = router
+        self._contexts = contexts
+        self._output = Output(reactor)
+        self.streams: set[ClientNegotiation] = router.streams
+        self.clock = reactor
+        self.accounts: Accounts = router.accounts
+        self.throttle = throttle
+        self.accepting = True
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Use these options from now on."""
+        self._config = config
+        self.sasl_options = SaslOptions(plain=config.login.plain)
+        limits = config.limits
+        self.limits = Limits(limits.stanza_size, limits.stanza_elements)
+        self.limits_before_login = Limits(limits.stranger_size, limits.stranger_elements)
+        self.negotiation_seconds = float(limits.negotiation_time)
+
+    # -- connections ---------------------------------------------------------------------------
+
+    def accepted(self, accepted: socket.socket, address: str) -> None:
+        """A connection on the port for STARTTLS."""
+        self._negotiate(accepted, address, direct_tls=False)
+
+    def accepted_direct(self, accepted: socket.socket, address: str) -> None:
+        """A connection on the port for direct TLS (XEP-0368)."""
+        self._negotiate(accepted, address, direct_tls=True)
+
+    def _negotiate(self, accepted: socket.socket, address: str, direct_tls: bool) -> None:
+        if not self._has_room(address):
+            accepted.close()
+            return
+        connection = Connection(self._reactor, self._output, accepted, address)
+        ClientNegotiation(self, connection, direct_tls)
+
+    def _has_room(self, address: str) -> bool:
+        """Bound what strangers can hold open: in all, and from one address."""
+        limits = self._config.limits
+        if len(self.streams) >= limits.strangers:
+            return False
+        if limits.strangers_per_address and len(self.streams) >= limits.strangers_per_address:
+            count = Counter(stream.address for stream in self.streams)[address]
+            return count < limits.strangers_per_address
+        return True
+
+    # -- what negotiation asks -----------------------------------------------------------------
+
+    def domain(self, text: str) -> JID | None:
+        """The domain of ours that `text` names."""
+        try:
+            jid = JID.parse(text)
+        except JIDError:
+            return None
+        return jid if jid in self._router.table.domains else None
+
+    def context(self, domain: str | None) -> SSL.Context:
+        """The TLS context for a domain."""
+        return self._contexts.for_domain(domain)
+
+    def stream_features(self, domain: JID, authenticated: bool) -> bytes:
+        """Features that extensions add."""
+        return b"".join(
+            extension.stream_feature(domain, authenticated)
+            for extension in self._router.extensions.loaded
+        )
+
+    def stranger_handler(self, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
+        """Who answers an IQ before authentication."""
+        return self._router.extensions.iq_handler(STRANGER, type, payload)
+
+    async def bind(self, account: Account, resource: str, mechanism: str) -> Session:
+        """A new session (RFC 6120 §7). Raises StanzaError."""
+        live = await self._router.load(account.jid)
+        if live is None or live.id != account.id:
+            raise StreamError("not-authorized", "the account is gone")
+        try:
+            jid = account.jid.with_resource(resource or secrets.token_urlsafe(_RESOURCE_BYTES))
+        except JIDError as error:
+            raise StanzaError("bad-request", str(error)) from None
+        jid = self._settle_conflict(live, jid)
+        if len(live.sessions) >= self._config.sessions.most_resources:
+            self._make_room(live)
+        session = Session(self._router, live, jid, mechanism)
+        self._router.table.add(session)
+        return session
+
+    def _settle_conflict(self, live: LiveAccount, jid: JID) -> JID:
+        """RFC 6120 §7.7.2.2: what happens when the resource is taken."""
+        other = live.sessions.get(jid.resource)
+        if other is None:
+            return jid
+        policy = self._config.sessions.conflict
+        if policy == "refuse":
+            raise StanzaError("conflict", "the resource is in use")
+        if policy == "rename":
+            return jid.bare.with_resource(secrets.token_urlsafe(_RESOURCE_BYTES))
+        other.kick(StreamError("conflict", "the resource was bound again"))
+        return jid
+
+    def _make_room(self, live: LiveAccount) -> None:
+        """Too many resources: one that waits to be resumed gives way, else there is no room."""
+        asleep = [session for session in live.sessions.values() if session.transport is None]
+        if not asleep:
+            raise StanzaError("resource-constraint", "the account has too many resources")
+        min(asleep, key=lambda session: session.last_received).end()
+
+    async def resume(self, account: Account, attributes: dict[str, str]) -> tuple[Session, bytes]:
+        """The session that `<resume/>` asks for. Raises ResumeRefused, StreamError."""
+        resumption = self._router.resumption
+        try:
+            resumed = resumption.find(account.jid, attributes)
+            answer = await resumption.take_over(resumed)
+        except ResumeFailed as error:
+            raise ResumeRefused(failed(error.condition, error.handled)) from None
+        return resumed.session, answer
+
+    def started(self, session: Session) -> None:
+        """The session is attached and its binding answered."""
+        self._router.note("session-bound", session)
