@@ -55,12 +55,17 @@ class _Buckets:
         if found is None:
             return self._burst
         tokens, then = found
-        # A clock that was set back must not make anybody wait for it.
-        return min(self._burst, tokens + max(0.0, self._clock.seconds() - then) / self._seconds)
+        now = self._clock.seconds()
+        if now < then:
+            # The clock was set back: nobody shall wait until it is there again.
+            self._levels[key] = tokens, now
+            return tokens
+        return min(self._burst, tokens + (now - then) / self._seconds)
 
     def wait(self, key: str) -> float:
         """Return the seconds until there is a token, 0 when there is one."""
-        return max(0.0, (1 - self.level(key)) * self._seconds)
+        # Rounded, since refilling by seconds does not add up to whole tokens exactly.
+        return max(0.0, round((1 - self.level(key)) * self._seconds, 3))
 
     def take(self, key: str) -> None:
         level = max(self.level(key) - 1, -_DEBT * self._burst)
