@@ -68,7 +68,8 @@ class Server:
         domains = [JID.parse(domain) for domain in config.domains]
         table = Table(self.database, domains, config.limits.remembered_accounts)
         self.router = Router(config, reactor, self.database, self.accounts, table)
-        self.router.presence = Presence(self.router)
+        roster = Roster(self.router)
+        self.router.presence = Presence(self.router, roster)
         self.router.resumption = Resumption(
             self.router, config.stream_management.resume, config.stream_management.location
         )
@@ -80,7 +81,8 @@ class Server:
             config.spool.most_bytes,
         )
         self.expiry = Expiry(self.router)
-        for extension in (Roster, *ALL):
+        self.router.extensions.load(roster)
+        for extension in ALL:
             self.router.extensions.load(extension(self.router))
 
         # how clients come in
@@ -120,7 +122,8 @@ class Server:
         account = self.router.table.account(jid)
         if account is not None and change in ("password", "disabled", "deleted"):
             for session in list(account.sessions.values()):
-                session.kick(StreamError("not-authorized", "the account has changed"))
+                if session is not self.router.spared:
+                    session.kick(StreamError("not-authorized", "the account has changed"))
         if change == "deleted":
             self.router.table.forget(jid)
             self.router.note("account-deleted", jid)

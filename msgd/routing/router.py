@@ -74,6 +74,8 @@ class Router:
         self.extensions = Extensions()
         #: Streams that have not bound a resource yet.
         self.streams: set[Any] = set()
+        #: The session that changes its own account's password just now; it alone goes on.
+        self.spared: Session | None = None
         self.routed = 0
         self.failures = 0
         self._asked: dict[str, tuple[JID, Deferred[Stanza], Any]] = {}

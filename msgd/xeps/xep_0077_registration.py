@@ -1,8 +1,8 @@
 """XEP-0077 In-Band Registration: a new account by option, a new password and removal always.
 
 Strangers may make an account only where `registration.open` says so, inside TLS, and so many for each
-address. Passwords never come back in an error (§3.3). Who removes an account is told so, its sessions end,
-and its contacts learn that the subscriptions are over (§3.2).
+address. Passwords never come back in an error (§3.3). A new password ends all sessions but the one that set it. Who
+removes an account is told so, its sessions end, and its contacts learn that the subscriptions are over (§3.2).
 """
 
 from __future__ import annotations
@@ -154,18 +154,10 @@ class Registration(Extension):
         return ANSWERED
 
     async def _remove(self, account: LiveAccount, stanza: Stanza) -> IqAnswer:
-        subscribers, subscriptions = account.subscribers, account.subscriptions
         with self._answer_when_changed(account.jid, stanza):
             await self.accounts.delete(account.jid)
-        # RFC 6121 §3.2 and §3.3: in the name of who is gone.
-        for contact in subscriptions:
-            self._tell(account.jid, contact, "unsubscribe")
-        for contact in subscribers:
-            self._tell(account.jid, contact, "unsubscribed")
+        self.router.presence.handshake.farewell(account)
         return ANSWERED
-
-    def _tell(self, gone: JID, contact: JID, type: str) -> None:
-        self.router.route(Stanza.build("presence", to=contact, from_=gone, type=type))
 
     # -- answers before the end of the stream --------------------------------------------------
 
@@ -185,6 +177,7 @@ class Registration(Extension):
             raise _refused(error) from None
         finally:
             self._answers.pop(jid, None)
+            self.router.spared = None
 
     def _account_changed(self, jid: JID, what: str) -> None:
         stanza = self._answers.pop(jid, None)
@@ -193,6 +186,7 @@ class Registration(Extension):
         session = self.router.table.session(stanza.from_)
         if session is not None:
             session.send(stanza.reply())
+            self.router.spared = session if what == "password" else None
 
 
 def _error(condition: str, text: str, type: str | None = None) -> StanzaError:
