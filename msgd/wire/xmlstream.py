@@ -438,6 +438,7 @@ class XMLStream:
             if listener is None or self._unread is not None:
                 return  # the stream ended or starts anew: what follows belongs to nobody
             if not name:
+                self.close()
                 listener.stream_closed()
                 return
             if self._own_header is not None or not raw.startswith(_STANDS_ALONE):
