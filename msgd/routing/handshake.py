@@ -1,15 +1,16 @@
 """The subscription handshake: who may see whose presence, asked, granted, refused, ended.
 
-`subscription.py` says what a stanza does, `roster_store.py` writes it down, and only then anybody is
-told: a step that a crash undoes was never announced. What follows a step that is still being written
-(presence from the same contact, above all) waits behind it. Source: RFC 6121 §3, Appendix A.
+`subscription.py` says what a stanza does, `roster_store.py` writes it down, and only then anybody
+is told: a step that a crash undoes was never announced. What follows a step that is still being
+written (presence from the same contact, above all) waits behind it. Source: RFC 6121 §3, App. A.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -25,8 +26,6 @@ from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from msgd.routing.account import LiveAccount
     from msgd.routing.router import Router
     from msgd.routing.session import Session
@@ -66,10 +65,10 @@ class Handshake:
         if to.bare == account.jid:
             raise StanzaError("not-allowed", "an account sees its own presence without asking")
         self._take_turn(account)
-        Deferred.fromCoroutine(self._send(account, stanza, to.bare))
+        _begin(self._send(account, stanza, to.bare))
 
     async def _send(self, account: LiveAccount, stanza: Stanza, contact: JID) -> None:
-        """§3.1.2, §3.1.5, §3.2.2, §3.3.2, §3.4.2. Never fails."""
+        """§3.1.2, §3.1.5, §3.2.2, §3.3.2, §3.4.2."""
         assert stanza.type is not None  # one of the four
         step = partial(subscription.outbound, stanza.type)
         written = await self._write(account, contact, stanza, step, b"")
@@ -90,20 +89,24 @@ class Handshake:
     # -- from the contact ----------------------------------------------------------------------
 
     def to_account(self, account: LiveAccount, stanza: Stanza) -> None:
-        """A subscription stanza for a local account. Raises StanzaError."""
+        """A subscription stanza for a local account."""
         sender, to = stanza.from_, stanza.to
         if sender is None or to is None or sender.bare == account.jid:
             return
         if to.resource and stanza.type != "subscribe" and to.resource not in account.sessions:
             return  # RFC 6121 §8.5.3.2.2
-        self._take_turn(account)
+        try:
+            self._take_turn(account)
+        except StanzaError as error:
+            self._router.fail(stanza, error)
+            return
         pair = account.id, sender.bare
         self.busy.setdefault(pair, deque()).append(None)
         stanza = _between(stanza, sender.bare, account.jid)
-        Deferred.fromCoroutine(self._receive(account, stanza, pair))
+        _begin(self._receive(account, stanza, pair))
 
     async def _receive(self, account: LiveAccount, stanza: Stanza, pair: Pair) -> None:
-        """§3.1.3, §3.1.6, §3.2.3, §3.3.3. Never fails."""
+        """§3.1.3, §3.1.6, §3.2.3, §3.3.3."""
         assert stanza.type is not None  # one of the four
         step = partial(subscription.inbound, stanza.type)
         written = await self._write(account, pair[1], stanza, step, _kept(stanza))
@@ -111,8 +114,6 @@ class Handshake:
         try:
             if written is not None:
                 self._received(account, stanza, pair[1], *written)
-        except Exception:  # noqa: BLE001 - a defect with one stanza must not stop the pair's others
-            _log.failure("a subscription stanza could not be delivered")
         finally:
             self._next(account, pair)
 
@@ -170,7 +171,7 @@ class Handshake:
         With the `first` one of the account, what the account asks is asked again (§3.1.2): the
         question or its answer may have been lost on the way.
         """
-        Deferred.fromCoroutine(self._resume(session, first))
+        _begin(self._resume(session, first))
 
     async def _resume(self, session: Session, first: bool) -> None:
         account = session.account
@@ -223,7 +224,7 @@ class Handshake:
         except DatabaseError as fault:
             _log.error("a subscription could not be stored: {error}", error=str(fault))
             error = StanzaError("internal-server-error", type="wait")
-        except Exception:  # noqa: BLE001 - a defect is answered as one, and the next step is taken
+        except Exception:  # a defect is answered as one, and the next step is taken
             _log.failure("a subscription could not be handled")
             error = StanzaError("internal-server-error")
         self._router.fail(stanza, error)
@@ -253,6 +254,13 @@ class Handshake:
         if state.sees != (contact in account.subscriptions):
             account.subscriptions ^= only
         return account
+
+
+def _begin(work: Coroutine[Deferred[Any], Any, None]) -> None:
+    """Run `work`; it answers for itself, so what it raises is a defect."""
+    Deferred.fromCoroutine(work).addErrback(
+        lambda failure: _log.failure("a subscription could not be handled", failure)
+    )
 
 
 def deliver(account: LiveAccount, stanza: Stanza) -> None:

@@ -144,14 +144,14 @@ class Presence:
     # -- to an account -------------------------------------------------------------------------
 
     def to_account(self, account: LiveAccount, stanza: Stanza) -> None:
-        """Presence for a local account, at its bare or a full JID (§8.5). Raises StanzaError."""
+        """Presence for a local account, at its bare or a full JID (§8.5)."""
         type = stanza.type
         if type in SUBSCRIPTION_TYPES:
             self.handshake.to_account(account, stanza)
         elif type == "probe":
             answer_probe(self._router, account, stanza)
         elif type not in (None, "unavailable", "error"):
-            raise StanzaError("bad-request", "presence has no such type")
+            self._router.fail(stanza, StanzaError("bad-request", "presence has no such type"))
         elif not self.handshake.must_wait(account, stanza):
             deliver(account, stanza)
 

@@ -4,9 +4,9 @@ Every function runs inside one job of the database, on its connection; what read
 called inside one write job, so that two clients of an account cannot overtake each other.
 Source: RFC 6121 §2, §2.6 (versions), §3.1.3 (requests that wait).
 
-Versions are milliseconds since 1970, or one more than the last where the clock stands still: so they
-grow for each account, and are not used again when an account is deleted and made anew, or when an
-older copy of the database is put back.
+Versions are milliseconds since 1970, or one more than the last where the clock stands still: so
+they grow for each account, and are not used again when an account is deleted and made anew, or when
+an older copy of the database is put back.
 """
 
 from __future__ import annotations

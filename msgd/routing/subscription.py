@@ -28,7 +28,7 @@ class State(enum.Enum):
 
     @classmethod
     def of(cls, subscription: str, ask: bool, pending_in: bool) -> State:
-        """The state of what is stored; a mark that means nothing beside the subscription is dropped.
+        """The state of what is stored; a mark that means nothing any more is dropped.
 
         Raises ValueError when `subscription` is none of the four.
         """
@@ -208,7 +208,7 @@ def outbound(type: str, contact: Contact) -> Outbound:
     route, state = _OUTBOUND[type][contact.state]
     approved = contact.approved
     if type == "subscribed":
-        # §3.4.2: before anybody asked it is a pre-approval, which makes an item where there is none.
+        # §3.4.2: before anybody asked it is a pre-approval, and makes an item where there is none.
         approved = not route and (approved or contact.state in _GRANTED)
     elif type == "unsubscribed":
         approved = False
