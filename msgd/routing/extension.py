@@ -191,7 +191,7 @@ class Extension:
         return []
 
     def node_information(self, at: At, to: JID, node: str) -> Information | None:
-        """What disco#info tells of the node `node` of `to`; None when it is not this extension's."""
+        """What disco#info tells of the node `node` of `to`; None for a node of others."""
         return None
 
     def stream_feature(self, domain: str, authenticated: bool) -> bytes:

@@ -15,7 +15,7 @@ FORM_TYPE = "FORM_TYPE"
 
 
 def result_form(form_type: str, fields: Mapping[str, Sequence[str]]) -> Element:
-    """A form of type 'result' whose FORM_TYPE is `form_type`; `fields` maps each var to its values."""
+    """A form of type 'result' with this FORM_TYPE; `fields` maps each var to its values."""
     form = element(NAMESPACE, "x", {"type": "result"})
     form.append(_field(FORM_TYPE, [form_type], {"type": "hidden"}))
     for var, values in fields.items():

@@ -1,12 +1,12 @@
 """XEP-0012 Last Activity: uptime of the server, and how long ago an account was last there.
 
-Only contacts that see the account's presence learn it (§7). Kept per account is one time, that of the
-last moment at which it had a session, with the status it left behind; written when that session ends.
+Only contacts that see the account's presence learn it (§7). Kept per account is one time, that of
+the last moment at which it had a session, with the status it left behind; written when that session
+ends.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
@@ -70,7 +70,7 @@ class LastActivity(Extension):
         found = await self.database.read(look)
         if found is None or not found[0]:
             raise StanzaError("item-not-found", "it was never there")
-        return _answer(time.time() - found[0], found[1])
+        return _answer(self.router.clock.seconds() - found[0], found[1])
 
     @on_event("session-ended")
     def remember(self, session: Session) -> None:
@@ -79,7 +79,7 @@ class LastActivity(Extension):
             return
         values = {
             "account_id": session.account.id,
-            "now": int(time.time()),
+            "now": int(self.router.clock.seconds()),
             "status": _last_status(session),
         }
         self.database.write_soon(lambda connection: connection.run(_KEEP, values), _written)

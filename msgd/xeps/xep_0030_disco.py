@@ -1,8 +1,8 @@
 """XEP-0030 Service Discovery: what a domain or an account is and can do.
 
-Answers disco#info and disco#items for the domains of this server and on behalf of its accounts, out of
-what the loaded extensions declared. Presence is not leaked (§8): of an account that does not let the
-asker see its presence nothing is told, as if there were no such account.
+Answers disco#info and disco#items for the domains of this server and on behalf of its accounts, out
+of what the loaded extensions declared. Presence is not leaked (§8): of an account that does not let
+the asker see its presence nothing is told, as if there were no such account.
 """
 
 from __future__ import annotations

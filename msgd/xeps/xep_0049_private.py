@@ -1,7 +1,7 @@
 """XEP-0049 Private XML Storage: small pieces of XML that a client keeps for its account.
 
-One piece for each expanded element name. How many and how large together is limited, so that an account
-cannot fill the disk.
+One piece for each expanded element name. How many and how large together is limited, so that an
+account cannot fill the disk.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PrivateStorage(Extension):
 
     @on_iq("get", NAMESPACE, "query", at=(OWN,))
     async def fetch(self, stanza: Stanza) -> bytes:
-        """§3: what is kept under the name that is asked for; the question itself when nothing is."""
+        """§3: what is kept under the name that is asked for, or the question as it came."""
         pieces = _pieces(stanza)
         if len({namespace for namespace, _, _ in pieces}) > 1:
             raise StanzaError("bad-request", "one namespace at a time")

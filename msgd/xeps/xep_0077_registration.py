@@ -1,8 +1,9 @@
 """XEP-0077 In-Band Registration: a new account by option, a new password and removal always.
 
-Strangers may make an account only where `registration.open` says so, inside TLS, and so many for each
-address. Passwords never come back in an error (§3.3). A new password ends all sessions but the one that set it. Who
-removes an account is told so, its sessions end, and its contacts learn that the subscriptions are over (§3.2).
+Strangers may make an account only where `registration.open` says so, inside TLS, and so many for
+each address. Passwords never come back in an error (§3.3). A new password ends all sessions but the
+one that set it. Who removes an account is told so, its sessions end, and its contacts learn that
+the subscriptions are over (§3.2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""XEP-0092 Software Version: name and version of the server; the operating system only by option."""
+"""XEP-0092 Software Version: name and version of the server; its operating system by option."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """XEP-0115 Entity Capabilities: the server's own, as a stream feature.
 
-A client that knows the verification string need not ask the server what it can do (§6.3). The string is
-made of the very information that service discovery answers with, and the node it names is answered.
+A client that knows the verification string need not ask the server what it can do (§6.3). The
+string is made of the very information that service discovery answers with, and the node it names is
+answered.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """XEP-0128 Service Discovery Extensions: data forms in disco#info.
 
-The declaration alone: `Extension.forms` supplies the forms and service discovery (XEP-0030) tells them.
+The declaration alone: `Extension.forms` supplies the forms and service discovery (XEP-0030) tells
+them.
 """
 
 from msgd.routing.extension import Extension, Xep

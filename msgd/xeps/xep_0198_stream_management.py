@@ -1,6 +1,7 @@
 """XEP-0198 Stream Management.
 
-The declaration alone: `msgd.routing.stream_management` counts, and it is offered as a stream feature.
+The declaration alone: `msgd.routing.stream_management` counts, and it is offered as a stream
+feature.
 """
 
 from msgd.routing.extension import Extension, Xep

@@ -1,9 +1,9 @@
 """XEP-0199 XMPP Ping, both ways: pings are answered, and silent clients are pinged.
 
-A client that was not heard for `ping.interval` gets a ping; when nothing at all comes from it within
-`ping.timeout` its connection is dead and is ended, so that its messages go elsewhere (a session with
-stream management waits to be resumed). One timer walks over all sessions in slices; a session that is
-not silent costs one comparison in each round.
+A client that was not heard for `ping.interval` gets a ping; when nothing at all comes from it
+within `ping.timeout` its connection is dead and is ended, so that its messages go elsewhere (a
+session with stream management waits to be resumed). One timer walks over all sessions in slices; a
+session that is not silent costs one comparison in each round.
 """
 
 from __future__ import annotations

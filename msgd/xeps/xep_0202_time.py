@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -23,7 +23,7 @@ class EntityTime(Extension):
     @on_iq("get", NAMESPACE, "time", at=(HOST,))
     async def tell_time(self, stanza: Stanza) -> Element:
         """§2; the offset is always zero: where the machine stands is nobody's business (§6)."""
-        now = datetime.now(timezone.utc)
+        now = datetime.fromtimestamp(self.router.clock.seconds(), UTC)
         return element(
             NAMESPACE,
             "time",

@@ -1,6 +1,7 @@
 """XEP-0334 Message Processing Hints.
 
-The declaration alone: `msgd.routing.storability` follows the hints. The XEP has no feature to advertise.
+The declaration alone: `msgd.routing.storability` follows the hints. The XEP has no feature to
+advertise.
 """
 
 from msgd.routing.extension import Extension, Xep

@@ -1,7 +1,7 @@
 """XEP-0359 Unique and Stable Stanza IDs.
 
-The declaration alone: the spool gives the ids and removes forged ones. The entity that assigns the id of
-a one-to-one message is the account (§3), so it is the account that announces it.
+The declaration alone: the spool gives the ids and removes forged ones. The entity that assigns the
+id of a one-to-one message is the account (§3), so it is the account that announces it.
 """
 
 from msgd.routing.extension import Extension, Xep
