@@ -1,0 +1,209 @@
+"""A real msgd for tests: a child process with its own data directory and ports from the system.
+
+`Msgd` is used by the transcripts, the crash harness and whoever needs a whole server. It is ready when it
+has said so on its standard output, never after a pause. Accounts are written into the database before the
+first start: their verifiers are worked out once, so a thousand accounts cost nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from msgd.accounts.credentials import HASHES, LEAST_ITERATIONS, Verifier, derive
+from msgd.storage.sqlite_file import SqliteFile
+
+ROOT = Path(__file__).resolve().parents[1]
+#: How long a start or a stop may take on a busy machine, in seconds.
+PATIENCE = 60.0
+PASSWORD = "secret"
+
+
+class ServerFailed(OSError):
+    """The server did not start, or did not stop; the text has the end of its log."""
+
+
+@dataclass(frozen=True)
+class NewAccount:
+    """An account to be there when the server starts; the name is prepared already."""
+
+    local: str
+    domain: str = "localhost"
+    password: str = PASSWORD
+    disabled: bool = False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now; only for servers that cannot take a port from the system."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@cache
+def _verifiers(password: str) -> dict[str, Verifier]:
+    salt = b"sixteen bytes ok"
+    return {name: derive(name, password.encode(), salt, LEAST_ITERATIONS) for name in HASHES}
+
+
+def add_accounts(database: Path, accounts: Iterable[NewAccount]) -> None:
+    """Write accounts into a database, which is made when missing. No server may be running."""
+    SqliteFile(database, claim=False).close()
+    connection = sqlite3.connect(database)
+    with connection:
+        for account in accounts:
+            cursor = connection.execute(
+                "INSERT INTO account (domain, name, created, disabled) VALUES (?, ?, ?, ?)",
+                (account.domain, account.local, int(time.time()), account.disabled),
+            )
+            connection.executemany(
+                "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (cursor.lastrowid, name, kept.salt, kept.iterations, kept.stored_key,
+                     kept.server_key)
+                    for name, kept in _verifiers(account.password).items()
+                ],
+            )  # fmt: skip
+    connection.close()
+
+
+class Msgd:
+    """One server and its data directory; may be started, stopped and killed any number of times.
+
+    `options` are lines of TOML with dotted keys (`registration.open = true`). `environment` is added to
+    the child's.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        options: Iterable[str] = (),
+        accounts: Iterable[NewAccount] = (),
+        domain: str = "localhost",
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.data = data
+        self.domain = domain
+        self.environment = environment or {}
+        self.configuration = data / "msgd.toml"
+        self.log = data / "log"
+        self.process: subprocess.Popen[str] | None = None
+        self.ready: dict[str, str] = {}
+        data.mkdir(parents=True, exist_ok=True)
+        data.chmod(0o700)
+        self.configure(options)
+        add_accounts(data / "msgd.sqlite", accounts)
+
+    def configure(self, options: Iterable[str]) -> None:
+        """Write the configuration file."""
+        lines = {
+            "domain": f'domain = "{self.domain}"',
+            "data": f'data = "{self.data}"',
+            "listen.addresses": 'listen.addresses = ["127.0.0.1"]',
+            "listen.client": "listen.client = 0",
+            "listen.client_tls": "listen.client_tls = 0",
+            # Every actor comes from one address, and many log in wrongly on purpose.
+            "login.failures_per_address": "login.failures_per_address = 10000",
+        }
+        for option in options:
+            lines[option.partition("=")[0].strip()] = option
+        self.configuration.write_text("\n".join(lines.values()) + "\n")
+
+    def start(self) -> None:
+        """Start, and return when it listens. Raises ServerFailed."""
+        command = [sys.executable, "-m", "msgd", "serve", "--config", str(self.configuration)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=self.data, text=True
+            )
+        self.ready = self._await_ready()
+
+    def _await_ready(self) -> dict[str, str]:
+        """The words of the line `ready client=HOST:PORT …` that says where it listens."""
+        process = self.process
+        assert process is not None and process.stdout is not None
+        output = process.stdout
+        lines: queue.Queue[str | None] = queue.Queue()
+
+        def reader() -> None:
+            with self.log.open("a") as log:
+                for line in output:
+                    lines.put(line)
+                    log.write(line)
+                    log.flush()
+            lines.put(None)
+
+        threading.Thread(target=reader, daemon=True).start()
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                line = None
+            if line is None:
+                self.kill()
+                raise ServerFailed(f"msgd did not start:\n{self.tail()}")
+            if line.startswith("ready "):
+                return dict(word.split("=", 1) for word in line.split()[1:])
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self.process is not None
+        return self.process.pid
+
+    def address(self, direct: bool = False) -> tuple[str, int]:
+        """Where clients connect: the STARTTLS port, or the one with TLS from the start."""
+        host, _, port = self.ready["client-tls" if direct else "client"].rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the end. Raises ServerFailed when it does not end well."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                status = self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise ServerFailed(f"msgd does not stop:\n{self.tail()}") from None
+            self.process = None
+            if status != 0:
+                raise ServerFailed(f"msgd stopped with status {status}:\n{self.tail()}")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of the log."""
+        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:])
+
+    def command(self, line: str) -> str:
+        """A console command by the unix socket; its answer. Raises ServerFailed."""
+        raise ServerFailed("the console is not there yet")
+
+    def advance(self, seconds: float) -> None:
+        """Move the server's clock (the console command is there in test mode alone)."""
+        self.command(f"clock advance {seconds:g}")
