@@ -229,7 +229,7 @@ class Accounts:
             for tell in tuple(self.changed):
                 try:
                     tell(jid, what)
-                except Exception:  # noqa: BLE001 - the others have to hear of it all the same
+                except Exception:  # the others have to hear of it all the same
                     _log.failure("a listener for changes of accounts failed")
         return result
 

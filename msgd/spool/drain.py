@@ -7,7 +7,7 @@ account waits behind it, so the order of one sender's messages holds.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -171,7 +171,7 @@ class Drain:
 
 def _with_delay(raw: bytes, id: int, domain: str) -> bytes:
     """The stanza with the time at which it was accepted (XEP-0203, XEP-0160 §3)."""
-    stamp = datetime.fromtimestamp(accepted_at(id), timezone.utc)
+    stamp = datetime.fromtimestamp(accepted_at(id), UTC)
     text = stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{text}'/>"
     return raw.removesuffix(_END) + delay.encode() + _END

@@ -72,7 +72,7 @@ class Expiry:
                     self._notify(raw)
                 rows = [(account, id) for account, id, _, _ in gone]
                 await self._router.database.write(partial(_delete, rows=rows))
-                for _, id, raw, jid in gone:
+                for _, _, raw, jid in gone:
                     self._forget(JID.parse(jid), len(raw))
                 count += len(gone)
                 if len(page) < _PAGE or not gone:

@@ -36,5 +36,5 @@ class Handover:
             function, argument = calls.popleft()
             try:
                 function(argument)
-            except Exception:  # noqa: BLE001 - one faulty callback must not cost the others their result
+            except Exception:  # one faulty callback must not cost the others their result
                 _log.failure("a callback of the database failed")

@@ -59,7 +59,7 @@ class Readers:
             try:
                 connection = connection or self._file.reading()
                 call = result.callback, read(connection, work)
-            except BaseException as error:  # noqa: BLE001 - raised where the read was asked for
+            except BaseException as error:  # raised where the read was asked for
                 call = result.errback, error
                 if connection is not None and connection.fault is not None:
                     connection.close()

@@ -67,10 +67,11 @@ class Prepared:
 
     def row(self, row: Row) -> Row:
         """Return `row` with real booleans in the columns that are declared Boolean."""
-        return tuple(
-            bool(value) if index in self.booleans and value is not None else value
-            for index, value in enumerate(row)
-        )
+        values = list(row)
+        for at in self.booleans:
+            if values[at] is not None:
+                values[at] = bool(values[at])
+        return tuple(values)
 
 
 def _picker(order: list[str]) -> Callable[[Parameters], Row]:

@@ -120,7 +120,7 @@ class Writer:
                 self._commit(connection)
         except DatabaseFault as fault:
             return self._failed(jobs, fault)
-        except BaseException:  # noqa: BLE001 - the thread must live on, and nobody wait for ever
+        except BaseException:  # the thread must live on, and nobody wait for ever
             _log.failure("the database's writer failed")
             return self._failed(jobs, DatabaseFault("internal error of the writer, see the log"))
         return [(done, error) for (_, done), error in zip(jobs, errors, strict=True)]
