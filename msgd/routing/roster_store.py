@@ -90,7 +90,9 @@ _VERSION: Final = select(_version.c.version, _version.c.horizon).where(
 )
 _PUT_VERSION: Final = upsert(_version, "version")
 _RAISE_HORIZON: Final = (
-    update(_version).where(_version.c.account_id == _OWNER).values(horizon=bindparam("horizon"))
+    update(_version)
+    .where(_version.c.account_id == bindparam("owner"))
+    .values(horizon=bindparam("new_horizon"))
 )
 _REQUEST: Final = select(_request.c.jid).where(
     _request.c.account_id == _OWNER, _request.c.jid == bindparam("jid")
@@ -298,9 +300,8 @@ def _forget_old_removals(connection: Connection, account_id: int) -> None:
     """Keep the newer half of the tombstones; older rosters than those are answered whole."""
     found = connection.one(_NEWEST_FORGOTTEN, {"account_id": account_id})
     if found is not None:
-        limit = {"account_id": account_id, "horizon": found[0]}
-        connection.run(_FORGET, limit)
-        connection.run(_RAISE_HORIZON, limit)
+        connection.run(_FORGET, {"account_id": account_id, "horizon": found[0]})
+        connection.run(_RAISE_HORIZON, {"owner": account_id, "new_horizon": found[0]})
 
 
 def _made(row: tuple[str, str, str, str, bool, bool, int]) -> Item:
