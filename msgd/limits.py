@@ -1,0 +1,246 @@
+"""Every limit on size, count, rate and time, each with its reason.
+
+Those an operator may change are options (sections of the configuration, see `options`); the others are
+named constants beside the code that keeps them, and are listed here by name. No limit is unlimited: a
+stranger costs little, an account a bounded amount, and what does not fit is refused with the error that
+the specification has for it.
+
+Beside their code: addresses, 1023 octets for each part (RFC 7622 §3.2; `wire/jid.py`) · account names, 255
+octets (`accounts/accounts.py`) · buckets of failed logins remembered, 20,000 (`accounts/throttle.py`) ·
+password computations waiting, 100 (`accounts/accounts.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgd.options import option
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may ask of the server."""
+
+    stanza_size: int = option(
+        256 * 1024,
+        """The largest stanza of a client. RFC 6120 §13.12 wants at least 10,000 bytes; 256 KiB is
+        what clients know from other servers, and holds any avatar or key bundle.""",
+        unit="bytes",
+        minimum=10_000,
+        maximum=16 * MEBIBYTE,
+    )
+    stanza_elements: int = option(
+        5000,
+        """The most elements in one stanza. Small elements take many times their size in memory; a
+        large roster or key bundle has some hundred.""",
+        unit="elements",
+        minimum=32,
+        maximum=100_000,
+    )
+    stranger_size: int = option(
+        8192,
+        """The largest element before login. Negotiation needs far less, and what is refused early
+        costs nothing.""",
+        unit="bytes",
+        minimum=2048,
+        maximum=256 * 1024,
+    )
+    stranger_elements: int = option(
+        32,
+        "The most elements in one element before login; in-band registration has the largest.",
+        unit="elements",
+        minimum=8,
+        maximum=1000,
+    )
+    negotiation_time: int = option(
+        60,
+        """A connection that is not logged in after this time is closed. A phone on a slow network
+        needs some seconds; whoever holds a connection without using it should not hold it long.""",
+        unit="seconds",
+        minimum=5,
+        maximum=600,
+    )
+    strangers: int = option(
+        4096,
+        """The most connections that are not logged in yet. About 30 KiB each: the bound on what
+        strangers can take of the memory.""",
+        unit="connections",
+        minimum=1,
+    )
+    strangers_per_address: int = option(
+        256,
+        """The most of these from one address; 0: no limit. Many phones can be behind one address,
+        and after a restart they all come at once.""",
+        unit="connections",
+    )
+    bytes_per_second: int = option(
+        0,
+        """What a client may send on average; 0: no limit. More is read later, nothing is lost.""",
+        unit="bytes per second",
+        maximum=1024 * MEBIBYTE,
+    )
+    burst: int = option(
+        MEBIBYTE,
+        """What a client may send at once before `bytes_per_second` counts: coming back from a
+        tunnel is no attack.""",
+        unit="bytes",
+        minimum=64 * 1024,
+        maximum=1024 * MEBIBYTE,
+    )
+    remembered_accounts: int = option(
+        10_000,
+        """Accounts kept in memory after their last session ended (roster and all, some KiB each), so
+        that messages to the absent do not ask the database each time.""",
+        unit="accounts",
+        minimum=100,
+        restart=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The sessions of one account (RFC 6120 §7)."""
+
+    most_resources: int = option(
+        10,
+        """Resources that an account may have at once, those waiting to be resumed included. Phone,
+        tablet, desktop and some forgotten ones: each costs a copy of what is sent to all.""",
+        unit="resources",
+        minimum=1,
+        maximum=1000,
+    )
+    conflict: str = option(
+        "replace",
+        """When a resource is in use already (RFC 6120 §7.7.2.2): "replace" ends the older session, which
+        mostly is a dead connection of the same client; "refuse" keeps it; "rename" gives the new one
+        another name.""",
+        choices=("replace", "refuse", "rename"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamManagement:
+    """Acknowledgement and resumption (XEP-0198)."""
+
+    resume: int = option(
+        600,
+        """How long a session waits for its client after the connection is lost; 0: not at all. For that
+        long the contacts see it as present; messages are stored either way.""",
+        unit="seconds",
+        maximum=7 * 86400,
+        restart=True,
+    )
+    most_queued: int = option(
+        1000,
+        """Stanzas sent to a client that it did not acknowledge yet. When there are so many, messages
+        stay in the store until it acknowledges some.""",
+        unit="stanzas",
+        minimum=10,
+        maximum=100_000,
+    )
+    location: str = option(
+        "",
+        """Where clients should reconnect to resume, as "host:port"; empty: where they came from. For
+        several servers behind one name.""",
+        restart=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """The store of messages that are not delivered yet (XEP-0160)."""
+
+    window: int = option(
+        20,
+        """How long a message waits for others to be written with it. The sender's acknowledgement waits
+        as long, its delivery does not. What the recipient acknowledges in this time needs no disk.""",
+        unit="milliseconds",
+        minimum=1,
+        maximum=1000,
+    )
+    batch: int = option(
+        500,
+        "So many messages are written without waiting any longer.",
+        unit="messages",
+        minimum=1,
+        maximum=100_000,
+        restart=True,
+    )
+    most_messages: int = option(
+        10_000,
+        """Messages kept for one account; what comes then goes back to its sender with an error. Some
+        months of a person's mail, and a flood still fits on the disk.""",
+        unit="messages",
+        minimum=1,
+        restart=True,
+    )
+    most_bytes: int = option(
+        50 * MEBIBYTE,
+        "The size of the messages kept for one account.",
+        unit="bytes",
+        minimum=256 * 1024,
+        restart=True,
+    )
+    expire_days: int = option(
+        90,
+        """Messages that nobody fetched are deleted after this time, and their senders are told; 0: never.
+        Whoever was away for a season finds everything.""",
+        unit="days",
+        maximum=3650,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Silent clients are pinged (XEP-0199), so that dead connections are found."""
+
+    interval: int = option(
+        300,
+        """A client that was not heard for so long gets a ping; 0: never. Shorter wakes up phones, longer
+        leaves messages with a connection that is dead.""",
+        unit="seconds",
+        maximum=86400,
+    )
+    timeout: int = option(
+        60,
+        "A client that answers nothing for so long is taken for gone.",
+        unit="seconds",
+        minimum=5,
+        maximum=3600,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateStorage:
+    """Private XML storage (XEP-0049), for each account."""
+
+    pieces: int = option(
+        100,
+        "Elements with different names; clients use less than ten.",
+        unit="elements",
+        minimum=1,
+        maximum=10_000,
+    )
+    size: int = option(
+        MEBIBYTE,
+        "The size of all of them: bookmarks of thousands of rooms fit in.",
+        unit="bytes",
+        minimum=10_000,
+        maximum=64 * MEBIBYTE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VCard:
+    """vCards (XEP-0054)."""
+
+    size: int = option(
+        128 * 1024,
+        """The largest vCard. Its photo should have at most 64 KiB (XEP-0153), which is 86 KiB as
+        base64.""",
+        unit="bytes",
+        minimum=1000,
+        maximum=MEBIBYTE,
+    )
