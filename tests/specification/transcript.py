@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECIFICATION = ROOT / "protocol_spec"
@@ -18,7 +19,7 @@ _FENCE = re.compile(r"^```(\w*)\s*$")
 _CAST = re.compile(r"^[-*] ([A-Z]\w*) is (\S+?)((?:, .+?)?)\.?$")
 _HEAD = re.compile(r"^(Proves|Option|Played): (.+?)$")
 _SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z])")
-_OPTIONS = {
+_OPTIONS: dict[str, tuple[str, Any]] = {
     "with stream management": ("managed", True),
     "with stream management by hand": ("by_hand", True),
     "with direct TLS": ("direct", True),
