@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SPECIFICATION = Path(__file__).parents[2] / "protocol_spec"
 
 
-def each(name: str) -> Any:
+def each(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         name, ALL, ids=[extension.__module__.rpartition(".")[2] for extension in ALL]
     )
