@@ -60,14 +60,10 @@ class Connection(Protocol):
     is kept by its identity. All methods raise Conflict, StatementError or DatabaseFault.
     """
 
-    def all(
-        self, statement: Executable, parameters: Parameters = NO_PARAMETERS
-    ) -> list[tuple[Any, ...]]:
+    def all(self, statement: Executable, parameters: Parameters = NO_PARAMETERS) -> list[tuple[Any, ...]]:
         """Return all rows. Columns declared Boolean in the schema come as bool, BLOBs as bytes."""
 
-    def one(
-        self, statement: Executable, parameters: Parameters = NO_PARAMETERS
-    ) -> tuple[Any, ...] | None:
+    def one(self, statement: Executable, parameters: Parameters = NO_PARAMETERS) -> tuple[Any, ...] | None:
         """Return the first row, or None when there is none."""
 
     def run(self, statement: Executable, parameters: Parameters = NO_PARAMETERS) -> int:

@@ -31,8 +31,7 @@ class Readers:
         self._handover = handover
         self._jobs: SimpleQueue[tuple[Work, Deferred[Any]] | None] = SimpleQueue()
         self._threads = [
-            Thread(target=self._run, name=f"msgd-reader-{number}", daemon=True)
-            for number in range(_THREADS)
+            Thread(target=self._run, name=f"msgd-reader-{number}", daemon=True) for number in range(_THREADS)
         ]
         for thread in self._threads:
             thread.start()

@@ -22,9 +22,7 @@ from msgd.storage.writer import Writer
 _log = Logger()
 
 
-def open_database(
-    path: Path | str, reactor: IReactorFromThreads, *, claim: bool = False
-) -> "SqliteDatabase":
+def open_database(path: Path | str, reactor: IReactorFromThreads, *, claim: bool = False) -> "SqliteDatabase":
     """Open the SQLite database `path`, made when missing, and bring it to the schema of this msgd.
 
     With `claim` (the server) no other server can open it so; the short commands go without. Raises

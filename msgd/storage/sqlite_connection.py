@@ -122,9 +122,7 @@ class SqliteConnection:
         #: work that catches it must not be taken as done.
         self.fault: DatabaseFault | None = None
 
-    def all(
-        self, statement: Executable, parameters: Parameters = NO_PARAMETERS
-    ) -> list[tuple[Any, ...]]:
+    def all(self, statement: Executable, parameters: Parameters = NO_PARAMETERS) -> list[tuple[Any, ...]]:
         """See `Connection.all`."""
         prepared = _statements.prepare(statement, parameters)
         try:
@@ -133,15 +131,11 @@ class SqliteConnection:
             raise self._note(error) from error
         return [prepared.row(row) for row in rows] if prepared.booleans else rows
 
-    def one(
-        self, statement: Executable, parameters: Parameters = NO_PARAMETERS
-    ) -> tuple[Any, ...] | None:
+    def one(self, statement: Executable, parameters: Parameters = NO_PARAMETERS) -> tuple[Any, ...] | None:
         """See `Connection.one`."""
         prepared = _statements.prepare(statement, parameters)
         try:
-            row: tuple[Any, ...] | None = self._execute(
-                prepared.text, prepared.values(parameters)
-            ).fetchone()
+            row: tuple[Any, ...] | None = self._execute(prepared.text, prepared.values(parameters)).fetchone()
         except sqlite3.Error as error:
             raise self._note(error) from error
         return prepared.row(row) if row is not None and prepared.booleans else row

@@ -40,7 +40,8 @@ def _put(database: SqliteDatabase, names: list[str]) -> "Deferred[None]":
 
     def write(name: str) -> None:
         def work(connection: Connection) -> None:
-            connection.run(_ADD, {"name": name, "value": bytes(_SIZE)})
+            if name != "nothing":
+                connection.run(_ADD, {"name": name, "value": bytes(_SIZE)})
 
         def done(error: Exception | None) -> None:
             outcomes.append(f"{name}={'ok' if error is None else type(error).__name__}")

@@ -43,9 +43,7 @@ def test_one_returns_none_when_there_is_no_row(database: SqliteDatabase) -> None
 def test_run_tells_how_many_rows_changed(database: SqliteDatabase) -> None:
     rows = [_account(name) for name in "abc"]
     database.write_now(lambda c: c.run_many(_ADD, rows))
-    rename = (
-        update(account).where(account.c.name != bindparam("but")).values(domain=bindparam("to"))
-    )
+    rename = update(account).where(account.c.name != bindparam("but")).values(domain=bindparam("to"))
     assert database.write_now(lambda c: c.run(rename, {"but": "a", "to": "capulet.lit"})) == 2
     assert database.write_now(lambda c: c.run(delete(account).where(account.c.name == "a"))) == 1
 
@@ -66,9 +64,7 @@ def test_run_many_of_nothing(database: SqliteDatabase) -> None:
 
 
 @pytest.mark.parametrize("parameters", [{}, {"nme": 1}, {"id": 1, "more": 2}])
-def test_wrong_parameter_names_are_refused(
-    database: SqliteDatabase, parameters: dict[str, object]
-) -> None:
+def test_wrong_parameter_names_are_refused(database: SqliteDatabase, parameters: dict[str, object]) -> None:
     with pytest.raises(StatementError, match="'id'.* wanted"):
         database.read_now(lambda c: c.one(_FIND, parameters))
 

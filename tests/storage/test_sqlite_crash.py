@@ -20,12 +20,13 @@ class Child:
     """The process of `child.py`."""
 
     def __init__(self, path: Path, faults: Faults) -> None:
+        modules = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("child.py"), path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **faults.environment, "PYTHONPATH": str(_ROOT)},
+            env={**os.environ, **faults.environment, "PYTHONPATH": os.pathsep.join(modules)},
         )
         assert self.answer() == "ready"
 
@@ -81,9 +82,7 @@ def _rows(path: Path) -> set[str]:
 # The writes of one such transaction are fewer than this; the last cases are not reached and then show
 # the undisturbed commit.
 @pytest.mark.parametrize("skip", range(0, 16, 2))
-def test_killed_at_a_write_of_the_commit(
-    path: Path, faults: Faults, child: Child, skip: int
-) -> None:
+def test_killed_at_a_write_of_the_commit(path: Path, faults: Faults, child: Child, skip: int) -> None:
     assert child.ask("put a") == "put a=ok"
     faults.kill("write", skip=skip)
     if child.ask("put b") == "put b=ok":
@@ -96,9 +95,7 @@ def test_killed_at_a_write_of_the_commit(
         assert rows == {"a"}, "what was not committed is not there"
 
 
-def test_killed_before_the_sync_nothing_was_reported(
-    path: Path, faults: Faults, child: Child
-) -> None:
+def test_killed_before_the_sync_nothing_was_reported(path: Path, faults: Faults, child: Child) -> None:
     assert child.ask("put a b") == "put a=ok b=ok"
     faults.kill("sync")
     assert child.ask("put c d") == ""
@@ -121,6 +118,7 @@ def test_a_failed_sync_is_not_reported_and_mends(path: Path, faults: Faults, chi
     faults.fail("sync", errno.EIO)
     assert child.ask("put b c") == "put b=DatabaseFault c=DatabaseFault"
     assert child.ask("put b c") == "put b=DatabaseFault c=DatabaseFault"
+    assert child.ask("put nothing") == "put nothing=DatabaseFault", "an empty commit proves nothing"
     assert child.ask("health") == "health False"
     faults.clear()
     assert child.ask("put d") == "put d=ok"
@@ -171,5 +169,6 @@ def test_killed_with_the_log_full_it_is_read_at_the_next_start(
     assert again.ask("put after") == "put after=ok"
     assert again.ask("close") == "closed"
     assert again.end() == 0
+    again.kill()  # closes the pipes
     assert not path.with_name("msgd.sqlite-wal").exists()
     assert _rows(path) == {str(number) for number in range(50)} | {"after"}

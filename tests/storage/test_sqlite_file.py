@@ -61,9 +61,18 @@ def test_the_log_is_emptied_at_the_end(database: SqliteDatabase) -> None:
     assert not log.exists() or log.stat().st_size == 0
 
 
-def test_what_was_written_is_there_after_reopening(
-    tmp_path: Path, reactor: IReactorFromThreads
+def test_the_log_is_emptied_even_while_another_process_has_it_open(
+    database: SqliteDatabase,
 ) -> None:
+    database.write_now(lambda c: c.insert(insert(account), _ROMEO))
+    other = sqlite3.connect(database.path)
+    assert other.execute("SELECT name FROM account").fetchall() == [("romeo",)]
+    database.close_now()
+    assert database.path.with_name("msgd.sqlite-wal").stat().st_size == 0
+    other.close()
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path, reactor: IReactorFromThreads) -> None:
     path = tmp_path / "msgd.sqlite"
     first = open_database(path, reactor)
     first.write_now(lambda c: c.insert(insert(account), _ROMEO))
@@ -147,9 +156,7 @@ def test_an_older_database_is_brought_up_with_its_data(
     assert opened.read_now(lambda c: c.all(select(account.c.name))) == [("romeo",)]
     opened.close_now()
     with sqlite3.connect(path) as plain:
-        assert plain.execute("SELECT version_num FROM alembic_version").fetchall() == [
-            (migrations.HEAD,)
-        ]
+        assert plain.execute("SELECT version_num FROM alembic_version").fetchall() == [(migrations.HEAD,)]
 
 
 def test_a_database_of_a_newer_msgd_is_refused(
@@ -175,9 +182,7 @@ def test_a_short_command_does_not_migrate_under_a_running_server(
     open_database(path, reactor).close_now()
 
 
-def test_a_file_that_is_no_database_is_refused(
-    tmp_path: Path, reactor: IReactorFromThreads
-) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, reactor: IReactorFromThreads) -> None:
     path = tmp_path / "msgd.sqlite"
     path.write_bytes(b"once upon a time there was no database here at all" * 100)
     with pytest.raises(DatabaseUnusable, match="not an SQLite database") as caught:
@@ -185,9 +190,7 @@ def test_a_file_that_is_no_database_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_directory_that_cannot_be_made_is_refused(
-    tmp_path: Path, reactor: IReactorFromThreads
-) -> None:
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path, reactor: IReactorFromThreads) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DatabaseUnusable, match="file"):
         open_database(tmp_path / "file" / "msgd.sqlite", reactor)

@@ -94,18 +94,14 @@ def test_done_is_called_after_the_commit_in_the_reactors_thread(
 
     def done(error: Exception | None) -> None:
         assert error is None
-        seen.append(
-            (get_ident(), _names(database))
-        )  # another connection sees only what is committed
+        seen.append((get_ident(), _names(database)))  # another connection sees only what is committed
 
     database.write_soon(_add("a"), done)
     turns.until(lambda: bool(seen))
     assert seen == [(get_ident(), ["a"])]
 
 
-def test_write_returns_the_result_and_a_read_then_sees_it(
-    database: SqliteDatabase, turns: Turns
-) -> None:
+def test_write_returns_the_result_and_a_read_then_sees_it(database: SqliteDatabase, turns: Turns) -> None:
     async def scene() -> None:
         assert await database.write(_add("a")) == 1
         assert await database.read(lambda c: c.one(_COUNT)) == (1,)
@@ -113,9 +109,7 @@ def test_write_returns_the_result_and_a_read_then_sees_it(
     turns.wait(scene())
 
 
-def test_a_failing_job_takes_back_its_own_work_alone(
-    database: SqliteDatabase, turns: Turns
-) -> None:
+def test_a_failing_job_takes_back_its_own_work_alone(database: SqliteDatabase, turns: Turns) -> None:
     def half(connection: Connection) -> None:
         _add("half")(connection)
         raise LookupError("no")
@@ -143,9 +137,7 @@ def test_a_failing_job_that_is_alone_is_rolled_back(database: SqliteDatabase, tu
     assert _names(database) == ["after"]
 
 
-def test_a_full_disk_fails_the_whole_transaction_and_is_told(
-    database: SqliteDatabase, turns: Turns
-) -> None:
+def test_a_full_disk_fails_the_whole_transaction_and_is_told(database: SqliteDatabase, turns: Turns) -> None:
     told: list[object] = []
     database.on_fault.append(told.append)
     database.on_recovered.append(lambda: told.append("recovered"))
@@ -168,9 +160,7 @@ def test_a_full_disk_fails_the_whole_transaction_and_is_told(
     assert told[1:] == ["recovered"]
 
 
-def test_work_that_hides_a_fault_is_not_taken_as_done(
-    database: SqliteDatabase, turns: Turns
-) -> None:
+def test_work_that_hides_a_fault_is_not_taken_as_done(database: SqliteDatabase, turns: Turns) -> None:
     def careless(connection: Connection) -> None:
         _add("small")(connection)
         try:
@@ -179,7 +169,7 @@ def test_work_that_hides_a_fault_is_not_taken_as_done(
             pass
 
     turns.wait(database.write(lambda c: c.one(_SMALL_DISK)))
-    with pytest.raises(DatabaseFault):
+    with pytest.raises(DatabaseFault, match="no space left"):
         turns.wait(database.write(careless))
     assert _names(database) == []
 
@@ -198,9 +188,7 @@ def test_the_end_of_a_fault_is_found_without_being_asked(
     assert database.healthy
 
 
-def test_a_database_that_was_moved_away_takes_no_commits(
-    database: SqliteDatabase, turns: Turns
-) -> None:
+def test_a_database_that_was_moved_away_takes_no_commits(database: SqliteDatabase, turns: Turns) -> None:
     turns.wait(database.write(_add("before")))
     elsewhere = database.path.with_name("elsewhere")
     database.path.rename(elsewhere)
@@ -211,9 +199,7 @@ def test_a_database_that_was_moved_away_takes_no_commits(
     assert database.healthy
 
 
-def test_a_database_that_was_replaced_takes_no_commits(
-    database: SqliteDatabase, turns: Turns
-) -> None:
+def test_a_database_that_was_replaced_takes_no_commits(database: SqliteDatabase, turns: Turns) -> None:
     turns.wait(database.write(_add("before")))
     database.path.rename(database.path.with_name("elsewhere"))
     database.path.touch()
@@ -300,9 +286,7 @@ def test_reads_run_beside_each_other(database: SqliteDatabase, turns: Turns) -> 
     assert turns.wait(scene()) == [True, True]
 
 
-def test_a_failing_read_raises_and_the_next_one_works(
-    database: SqliteDatabase, turns: Turns
-) -> None:
+def test_a_failing_read_raises_and_the_next_one_works(database: SqliteDatabase, turns: Turns) -> None:
     async def scene() -> None:
         for _ in range(4):
             with pytest.raises(DatabaseError):
