@@ -1,7 +1,8 @@
 """Certificates: made for a domain that has none, read, and checked before anybody meets them.
 
-Sources: RFC 6120 §13.7.1 (certificates of servers), RFC 9525 (names in the subjectAltName only; the common
-name counts for nothing). `certificate_for` is asked at the start and at each reload; `examine` is for `msgd check`.
+Sources: RFC 6120 §13.7.1 (certificates of servers), RFC 9525 (names in the subjectAltName only; the
+common name counts for nothing). `certificate_for` is asked at the start and at each reload; `examine`
+is for `msgd check`.
 """
 
 from __future__ import annotations
@@ -118,8 +119,9 @@ def certificate_for(config: Config, domain: str) -> tuple[Path, Path]:
     except _Bad as bad:
         raise CertificateError([_fault(bad, pair)]) from None
     except OSError as error:
-        bad = _Bad(pair.certificate, f"cannot be written: {error.strerror}", "let msgd write there")
-        raise CertificateError([_fault(bad, pair)]) from error
+        what = f"cannot be written: {error.strerror}"
+        unwritable = _Bad(pair.certificate, what, "let msgd write there")
+        raise CertificateError([_fault(unwritable, pair)]) from error
     return pair.certificate, pair.key
 
 
