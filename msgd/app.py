@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from OpenSSL import SSL
 from sqlalchemy import bindparam, delete, insert, select
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -26,13 +29,16 @@ from msgd.spool.spool import Spool
 from msgd.storage import schema
 from msgd.storage.database import Connection
 from msgd.storage.sqlite import open_database
+from msgd.wire.certificates import certificate_for
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
-from msgd.wire.tls import ServerContexts
+from msgd.wire.tls import ServerContexts, make_context
 from msgd.wire.transport import ListeningPort
 from msgd.xeps import ALL
 
 _log = Logger("msgd")
+#: Seconds that a graceful stop waits for storage that fails.
+_GRACE: Final = 5.0
 
 _sessions = schema.stream_session
 _INSERT_SESSION: Final = insert(_sessions).values(
@@ -119,6 +125,8 @@ class Server:
 
     def _account_changed(self, jid: JID, change: str) -> None:
         """A password was changed, or the account disabled or deleted: its sessions end."""
+        if change in ("password", "deleted"):
+            self.clients.throttle.forget_account(jid)
         account = self.router.table.account(jid)
         if account is not None and change in ("password", "disabled", "deleted"):
             for session in list(account.sessions.values()):
@@ -207,3 +215,57 @@ class Server:
 def _write_sessions(connection: Connection, rows: list[dict[str, Any]]) -> None:
     connection.run(_DELETE_SESSIONS)
     connection.run_many(_INSERT_SESSION, rows)
+
+
+def load_contexts(config: Config) -> dict[str, SSL.Context]:
+    """The TLS contexts of all domains; a certificate that is the server's to make is made.
+
+    Raises `CertificateError`, one line that names the file and the remedy.
+    """
+    contexts = {}
+    for domain in config.domains:
+        certificate, key = certificate_for(config, domain)
+        contexts[domain] = make_context(str(certificate), str(key), config.tls.minimum)
+    return contexts
+
+
+def run(config: Config, ready: Callable[[Server], None], reload: Callable[[Server], None]) -> None:
+    """Run a server until it is told to stop.
+
+    SIGTERM and SIGINT stop it gracefully; SIGHUP calls `reload`. `ready` is called once clients can
+    connect. What keeps it from starting is raised: OSError for a port, `DatabaseError` for the
+    storage, `CertificateError`.
+    """
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    server = Server(config, reactor)
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            server.start()
+            ready(server)
+        except BaseException as error:  # raised again below: the reactor would swallow it
+            failures.append(error)
+            reactor.stop()
+
+    def stop() -> None:
+        if not server.stopping:
+            server.shutdown(_GRACE).addErrback(
+                lambda failure: _log.failure("stopping failed", failure)
+            ).addBoth(lambda _: reactor.stop())
+
+    def on_signal(action: Callable[[], None]) -> Callable[[int, object], None]:
+        return lambda number, frame: reactor.callFromThread(action)
+
+    signal.signal(signal.SIGTERM, on_signal(stop))
+    signal.signal(signal.SIGINT, on_signal(stop))
+    signal.signal(signal.SIGHUP, on_signal(lambda: reload(server)))
+    reactor.callWhenRunning(start)
+    # What exists now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    reactor.run(installSignalHandlers=False)
+    if failures:
+        raise failures[0]

@@ -28,7 +28,7 @@ from msgd.routing.session import Session
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.tls import ServerContexts
-from msgd.wire.transport import Connection, Output
+from msgd.wire.transport import Connection, Output, RateLimit
 from msgd.wire.xmlstream import Limits
 
 _log = Logger("msgd.clients")
@@ -78,6 +78,11 @@ class Clients:
             accepted.close()
             return
         connection = Connection(self._reactor, self._output, accepted, address)
+        limits = self._config.limits
+        if limits.bytes_per_second:
+            connection.rate_limit = RateLimit(
+                limits.bytes_per_second, limits.burst, self._reactor.seconds()
+            )
         ClientNegotiation(self, connection, direct_tls)
 
     def _has_room(self, address: str) -> bool:

@@ -40,6 +40,24 @@ class Receiver(Protocol):
         """The socket, full before, took everything."""
 
 
+class RateLimit:
+    """How many bytes a connection may send: `rate` a second on average, `burst` at once."""
+
+    __slots__ = ("_level", "_then", "burst", "rate")
+
+    def __init__(self, rate: int, burst: int, now: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._level = float(burst)
+        self._then = now
+
+    def take(self, size: int, now: float) -> float:
+        """Count `size` bytes; for how many seconds nothing more should be read."""
+        level = min(self.burst, self._level + (now - self._then) * self.rate) - size
+        self._level, self._then = level, now
+        return -level / self.rate if level < 0 else 0.0
+
+
 class Output:
     """The connections that have something to send at the end of the turn."""
 
@@ -76,7 +94,8 @@ class Connection:
 
     __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_out", "_output", "_pending",
                  "_reactor", "_socket", "_tls", "_trailer", "_upgrade", "address",
-                 "last_received", "on_secure", "reading", "receiver")  # fmt: skip
+                 "last_received", "on_secure", "rate_limit", "reading",
+                 "receiver")  # fmt: skip
 
     def __init__(
         self,
@@ -102,6 +121,7 @@ class Connection:
         self.reading = False
         self.last_received = 0.0
         self.on_secure: Callable[[], None] | None = None
+        self.rate_limit: RateLimit | None = None
 
     # -- for the reactor -----------------------------------------------------------------------
 
@@ -138,10 +158,20 @@ class Connection:
         except (SSL.Error, OSError):
             return main.CONNECTION_LOST
         self.last_received = self._output.seconds()
+        if self.rate_limit is not None:
+            self._slow_down(len(data))
         receiver = self.receiver
         if receiver is not None:
             receiver.data_received(data)
         return None
+
+    def _slow_down(self, size: int) -> None:
+        """Who sends more than allowed is read later: its own sending then waits (TCP)."""
+        assert self.rate_limit is not None  # the caller looked
+        wait = self.rate_limit.take(size, self.last_received)
+        if wait:
+            self.pause_reading()
+            self._reactor.callLater(wait, self.resume_reading)
 
     def doWrite(self) -> Any:
         """The socket takes bytes again."""
