@@ -37,6 +37,9 @@ _SM_RESUME: Final = f"{SM_NAMESPACE} resume"
 _END: Final = b"</stream:stream>"
 #: Bytes waiting for a socket from which on nothing more is taken out of the spool for it.
 CONGESTED: Final = 65536
+#: Bytes waiting for a socket whose client is taken for gone. Messages wait in the spool long before;
+#: this is for presence and answers.
+_STUCK: Final = 4 * 1024 * 1024
 
 
 class Session:
@@ -203,9 +206,15 @@ class Session:
 
     def send(self, stanza: Stanza) -> None:
         """Send a stanza that nobody keeps."""
-        if self.stream_management is not None:
-            self.stream_management.push(stanza.raw)
+        sm = self.stream_management
+        if sm is not None:
+            sm.push(stanza.raw)
+            if sm.queue_length > 2 * self.router.config.stream_management.most_queued:
+                self.kick(StreamError("resource-constraint", "too much was not acknowledged"))
+                return
         self._write(stanza.raw)
+        if self.buffered > _STUCK:
+            self.cut(StreamError("resource-constraint", "the client does not read"))
 
     def send_kept(self, kept: Kept) -> None:
         """Send a message that the spool keeps until this session, or another, has it."""

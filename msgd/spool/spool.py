@@ -25,7 +25,7 @@ from msgd.routing.stream_management import Receipt
 from msgd.spool import store
 from msgd.spool.drain import Drain
 from msgd.spool.entry import Entry, Ids
-from msgd.storage.database import DatabaseFault
+from msgd.storage.database import Conflict
 from msgd.wire.errors import StanzaError
 from msgd.wire.stanza import Stanza
 
@@ -253,7 +253,7 @@ class Spool:
             entry.writing = False
         if error is None:
             self._committed(entries, deleted)
-        elif isinstance(error, DatabaseFault):
+        elif not isinstance(error, Conflict):
             self._failed(entries, deleted)
         elif len(entries) > 1 or (entries and deleted):
             # Some account of the batch is gone: that must not stop the others.

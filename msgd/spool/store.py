@@ -7,22 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import bindparam, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 
 from msgd.spool.entry import Entry, checksum
 from msgd.storage import schema
 from msgd.storage.database import Connection
+from msgd.storage.statements import upsert
 
 _spool = schema.spool
 
 # A batch that failed within its commit may be there after all when it is tried again.
-_INSERT: Final = insert(_spool).values(
-    account_id=bindparam("account_id"),
-    id=bindparam("id"),
-    size=bindparam("size"),
-    checksum=bindparam("checksum"),
-    stanza=bindparam("stanza"),
-).on_conflict_do_nothing()  # fmt: skip
+_INSERT: Final = upsert(_spool)
 _DELETE: Final = delete(_spool).where(
     _spool.c.account_id == bindparam("account"), _spool.c.id == bindparam("entry")
 )
@@ -48,13 +42,7 @@ _EXPIRED: Final = (
 _TOTALS: Final = select(
     func.count(), func.coalesce(func.sum(_spool.c.size), 0), func.coalesce(func.max(_spool.c.id), 0)
 )
-_SET_ASIDE: Final = insert(schema.spool_corrupt).values(
-    account_id=bindparam("account_id"),
-    id=bindparam("id"),
-    stanza=bindparam("stanza"),
-    reason=bindparam("reason"),
-    found=bindparam("found"),
-).on_conflict_do_nothing()  # fmt: skip
+_SET_ASIDE: Final = upsert(schema.spool_corrupt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from msgd.wire.tls import ConnectionBindings
 #: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
 _SIOCOUTQ: Final = 0x5411
 _READ_SIZE: Final = 16384
+#: Seconds that a closing connection has to take what is left, and to close its side.
+_CLOSING_TIME: Final = 5.0
 #: Larger output is written in pieces, so that one connection does not hold up the others.
 _WRITE_SIZE: Final = 65536
 
@@ -92,8 +94,8 @@ class Connection:
     `abort` drops everything at once.
     """
 
-    __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_out", "_output", "_pending",
-                 "_reactor", "_socket", "_tls", "_trailer", "_upgrade", "address",
+    __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_lingering", "_out", "_output",
+                 "_pending", "_reactor", "_socket", "_tls", "_trailer", "_upgrade", "address",
                  "last_received", "on_secure", "rate_limit", "reading",
                  "receiver")  # fmt: skip
 
@@ -116,6 +118,7 @@ class Connection:
         self._trailer = b""  # goes behind what was gathered
         self._pending = b""  # what the socket did not take
         self._closing = False
+        self._lingering = False  # everything is sent; only the peer's close is waited for
         self.address = address
         self.receiver = receiver
         self.reading = False
@@ -135,6 +138,8 @@ class Connection:
 
     def doRead(self) -> Any:
         """Read once; a reason is returned when the connection is gone."""
+        if self._lingering:
+            return self._discard()
         tls = self._tls
         try:
             if tls is None:
@@ -182,8 +187,8 @@ class Connection:
         self._send(pending)
         if not self._pending:
             if self._closing:
-                return main.CONNECTION_DONE
-            if self.receiver is not None:
+                self._linger()
+            elif self.receiver is not None:
                 self.receiver.output_drained()
         return None
 
@@ -232,8 +237,9 @@ class Connection:
         if out is None or self._socket is None:
             return
         self._send(b"".join(out) if type(out) is list else out)  # type: ignore[arg-type]  # bytes
-        if self._closing and not self._pending:
-            self._gone()
+        if self._closing:
+            if not self._pending:
+                self._linger()
         elif self._upgrade is not None and not self._pending:
             self._start_tls()
 
@@ -284,13 +290,52 @@ class Connection:
             hook()
 
     def close(self) -> None:
-        """Close when everything written is out."""
-        if self._socket is None:
+        """Close when everything written is out, or after some seconds."""
+        if self._socket is None or self._closing:
             return
         self._closing = True
         self.pause_reading()
-        if self._out is None and not self._pending:
+        if self._handshaking:
             self._gone()
+        elif self._out is None and not self._pending:
+            self._linger()
+        else:
+            self._reactor.callLater(_CLOSING_TIME, self._close_now)
+
+    def _close_now(self) -> None:
+        if not self._lingering:
+            self.abort()
+
+    def _linger(self) -> None:
+        """Close our side and wait for the peer's.
+
+        To close at once would reset the connection when there are bytes that nobody read, and the
+        peer might never see what was sent last: the error that tells it why.
+        """
+        if self._socket is None or self._lingering:
+            return
+        self._lingering = True
+        try:
+            if self._tls is not None:
+                self._tls.shutdown()
+            self._socket.shutdown(socket.SHUT_WR)
+        except (SSL.Error, OSError):
+            self._gone()
+            return
+        self._tell_lost()
+        self._reactor.addReader(self)
+        self._reactor.callLater(_CLOSING_TIME, self._gone)
+
+    def _discard(self) -> Any:
+        """Read what nobody wants any more, until the peer closes."""
+        try:
+            if self._socket is not None and self._socket.recv(65536):
+                return None
+        except BlockingIOError:
+            return None
+        except OSError:
+            pass
+        return main.CONNECTION_DONE
 
     def abort(self) -> None:
         """Close at once."""
@@ -306,7 +351,7 @@ class Connection:
 
     def resume_reading(self) -> None:
         """Read again."""
-        if not self.reading and self._socket is not None and not self._closing:
+        if not self.reading and not self.closed:
             self.reading = True
             self._reactor.addReader(self)
 
@@ -317,7 +362,7 @@ class Connection:
         self._reactor.removeWriter(self)
         self.reading = False
         tls, self._tls = self._tls, None
-        if tls is not None and not self._handshaking:
+        if tls is not None and not self._handshaking and not self._lingering:
             try:
                 tls.shutdown()  # close_notify, as far as the socket takes it
             except (SSL.Error, OSError):
@@ -325,6 +370,9 @@ class Connection:
         closing, self._socket = self._socket, None
         self._file = -1
         closing.close()
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
         receiver, self.receiver = self.receiver, None
         self.on_secure = None
         if receiver is not None:
