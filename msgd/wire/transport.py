@@ -17,7 +17,7 @@ from twisted.internet import main
 from twisted.internet.interfaces import IReadWriteDescriptor
 from zope.interface import implementer  # type: ignore[import-untyped]  # has no types
 
-from msgd.wire.reactor import Reactor, at_end_of_turn
+from msgd.wire.reactor import DelayedCall, Reactor, at_end_of_turn
 from msgd.wire.tls import ConnectionBindings
 
 #: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
@@ -95,7 +95,7 @@ class Connection:
     """
 
     __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_lingering", "_out", "_output",
-                 "_pending", "_reactor", "_socket", "_tls", "_trailer", "_upgrade", "address",
+                 "_pending", "_reactor", "_socket", "_timer", "_tls", "_trailer", "_upgrade", "address",
                  "last_received", "on_secure", "rate_limit", "reading",
                  "receiver")  # fmt: skip
 
@@ -118,6 +118,7 @@ class Connection:
         self._trailer = b""  # goes behind what was gathered
         self._pending = b""  # what the socket did not take
         self._closing = False
+        self._timer: DelayedCall | None = None  # of closing
         self._lingering = False  # everything is sent; only the peer's close is waited for
         self.address = address
         self.receiver = receiver
@@ -300,11 +301,11 @@ class Connection:
         elif self._out is None and not self._pending:
             self._linger()
         else:
-            self._reactor.callLater(_CLOSING_TIME, self._close_now)
+            self._timer = self._reactor.callLater(_CLOSING_TIME, self._close_now)
 
     def _close_now(self) -> None:
-        if not self._lingering:
-            self.abort()
+        self._timer = None
+        self.abort()
 
     def _linger(self) -> None:
         """Close our side and wait for the peer's.
@@ -324,7 +325,8 @@ class Connection:
             return
         self._tell_lost()
         self._reactor.addReader(self)
-        self._reactor.callLater(_CLOSING_TIME, self._gone)
+        if self._timer is None:
+            self._timer = self._reactor.callLater(_CLOSING_TIME, self._close_now)
 
     def _discard(self) -> Any:
         """Read what nobody wants any more, until the peer closes."""
@@ -367,6 +369,9 @@ class Connection:
                 tls.shutdown()  # close_notify, as far as the socket takes it
             except (SSL.Error, OSError):
                 pass
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         closing, self._socket = self._socket, None
         self._file = -1
         closing.close()
