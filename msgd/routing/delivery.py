@@ -61,10 +61,7 @@ def deliver_message(
     if kind == "groupchat":
         router.fail(stanza, StanzaError("service-unavailable"))
         return False
-    reachable = account.reachable()
-    if not reachable and kind == "headline":
-        return False
-    return _send(router, account, stanza, receipt, reachable)
+    return _send(router, account, stanza, receipt, account.reachable())
 
 
 def _send(
