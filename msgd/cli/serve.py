@@ -1,0 +1,177 @@
+"""`msgd serve`: checks what can be checked, starts the server, and says where it listens.
+
+On standard output the last line of the start begins with `ready` and is made for programs:
+`ready client=127.0.0.1:5222 client-tls=127.0.0.1:5223`. The log goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from msgd.cli.settings import checked, configured, find_config, write_state
+from msgd.config import Config, ConfigError, load
+
+if TYPE_CHECKING:
+    from msgd.app import Server
+
+#: Open files that are asked of the system when it allows so many: one for each connection.
+OPEN_FILES: Final = 1_048_576
+
+
+@click.command()
+@configured
+@click.option("--domain", "domains", multiple=True, help="A domain to serve, without a file.")
+def serve(file: Path | None, data: Path | None, settings: Sequence[str], domains: Sequence[str]) -> None:
+    """Run the server until SIGTERM. SIGHUP reloads configuration and certificates."""
+    from msgd.wire.reactor import install
+
+    config = usable(find_config(file, data, settings, domains))
+    os.umask(0o077)
+    raise_open_files()
+    install()
+    begin_log(config)
+
+    from msgd import app
+
+    app.run(config, announce, reload_and_log)
+
+
+def usable(config: Config) -> Config:
+    """The configuration, when a server can start with it here. Raises ConfigError."""
+    from msgd.cli.faults import has_ipv6, port_faults
+
+    if "::" in config.listen.addresses and not has_ipv6():
+        left = [address for address in config.listen.addresses if address != "::"]
+        config = load(config.file, {**config.overrides, "listen.addresses": left})
+    faults = port_faults(config)
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def raise_open_files() -> None:
+    """Allow as many connections as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def begin_log(config: Config) -> None:
+    """Write the log to standard error, from the configured level on."""
+    from twisted.logger import (
+        FilteringLogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        globalLogBeginner,
+        textFileLogObserver,
+    )
+
+    # Typed as Any: mypy cannot read Twisted's interfaces.
+    predicate: Any = LogLevelFilterPredicate(LogLevel.levelWithName(config.log.level))
+    text: Any = textFileLogObserver(sys.stderr)
+    observer: Any = FilteringLogObserver(text, [predicate])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def announce(server: Server) -> None:
+    """Say where the server listens: to people, to programs, and in the data directory."""
+    config = server.config
+    ports = {name: [(port.address, port.port) for port in listed] for name, listed in server.ports.items()}
+    write_state(config, os.getpid(), ports)
+    for line in _for_people(config, ports):
+        click.echo(line)
+    words = [
+        f"{name}={','.join(_shown(*each) for each in listed)}" for name, listed in ports.items() if listed
+    ]
+    click.echo(" ".join(["ready", *words]))
+    sys.stdout.flush()
+
+
+def _shown(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _for_people(config: Config, ports: dict[str, list[tuple[str, int]]]) -> list[str]:
+    names = {"client": "clients with STARTTLS", "client-tls": "clients with direct TLS"}
+    lines = [f"msgd serves {', '.join(config.domains)}, with its data in {config.data}"]
+    for name, listed in ports.items():
+        where = ", ".join(_shown(*each) for each in listed)
+        lines += [f"  {names.get(name, name):<24} {where}"] if listed else []
+    if not sys.stdout.isatty() and not os.environ.get("MSGD_NEXT"):
+        return lines
+    return lines + _next_steps(config)
+
+
+def _next_steps(config: Config) -> list[str]:
+    """The commands that come next, as they have to be typed here."""
+    command = sys.argv[0] if os.path.basename(sys.argv[0]) == "msgd" else "python -m msgd"
+    command = os.path.relpath(command) if os.path.isabs(command) else command
+    domain, which = config.domains[0], ""
+    if config.file is not None:
+        which = f" -c {config.file}"
+    elif config.data != Path("data").absolute():
+        which = f" --data {config.data}"
+    certificate = config.certificate_files(domain)[0]
+    steps = [
+        "",
+        "Next, in another terminal:",
+        f"  {command} user add juliet@{domain}{which}",
+        f"  {command} user add romeo@{domain}{which}",
+        f"then log in with any XMPP client as juliet@{domain}"
+        + (", server localhost." if domain != "localhost" else "."),
+    ]
+    if certificate is None:
+        own = config.data / "certificates" / f"{domain}.crt"
+        steps.append(f"Its certificate is self-signed: let the client trust {own}.")
+    return [*steps, "Ctrl-C stops the server; nothing is lost.", ""]
+
+
+def reload_and_log(server: Server) -> None:
+    """What SIGHUP does."""
+    from twisted.logger import Logger
+
+    log = Logger("msgd")
+    for line in reload(server):
+        log.warn("{line}", line=line)
+
+
+def reload(server: Server) -> list[str]:
+    """Read configuration and certificates again; what is bad is refused, and the old stays.
+
+    Returns what happened, for the log or the console.
+    """
+    from OpenSSL import SSL
+
+    try:
+        config, changed, restart = server.config.reload()
+        checked(config)
+        _refuse_new_certificate_faults(server.config, config)
+        server.reconfigure(config, changed)
+    except ConfigError as error:
+        refused = [f"refused: {fault}" for fault in error.faults]
+    except (SSL.Error, OSError) as error:
+        refused = [f"refused: {error}"]
+    else:
+        lines = ["reloaded; changed: " + (", ".join(changed) or "nothing")]
+        if restart:
+            lines.append("after a restart: " + ", ".join(restart))
+        return lines
+    return [*refused, "the old configuration stays"]
+
+
+def _refuse_new_certificate_faults(old: Config, new: Config) -> None:
+    """What the server could live with at its start is no reason; a worse certificate is."""
+    from msgd.wire.certificates import examine
+
+    known = {str(fault) for fault in examine(old)}
+    faults = [fault for fault in examine(new) if str(fault) not in known]
+    if faults:
+        raise ConfigError(faults)
