@@ -1,0 +1,49 @@
+# make run    a working server for localhost: environment in .venv, data in ./data
+# make demo   the promise, shown in ten seconds
+# make test   the whole suite (ARGS='tests/wire -k jid' for a part of it)
+# make lint   ruff and mypy --strict
+# make conf   writes conf/msgd.toml from the options that the code declares
+
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run demo test lint conf clean
+
+run: $(VENV)/.installed
+	@MSGD_NEXT=1 $(BIN)/msgd serve --domain localhost --data data
+
+demo: $(VENV)/.installed
+	@$(BIN)/msgd demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+conf: $(VENV)/.installed
+	$(BIN)/python -m msgd.sample > conf/msgd.toml.new
+	mv conf/msgd.toml.new conf/msgd.toml
+
+clean:
+	rm -rf $(VENV) build dist msgd.egg-info
+
+# The stamps say what is installed; a change of the dependencies installs again.
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@[ -x $(BIN)/python ] || PYTHON='$(PYTHON)' tools/make-venv $(VENV)
+	@echo 'Installing msgd and what it needs into $(VENV) ...'
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo 'Installing what the tests need into $(VENV) ...'
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.installed-test
+	@echo 'Installing ruff and mypy into $(VENV) ...'
+	@$(PIP) --editable '.[test,lint]'
+	@touch $@
