@@ -485,8 +485,8 @@ class ClientNegotiation:
             self._server.started(session)
         transport.resume_reading()
         for frame in ahead:
-            if stream.listener is session:
-                session.frame_received(*frame)
+            if stream.listener is not None:
+                stream.listener.frame_received(*frame)
 
 
 def _version_is_1(version: str | None) -> bool:

@@ -32,7 +32,7 @@ _PLAIN = re.compile(
 )
 _PLAIN_RESOURCE = re.compile("[ -~]+")
 
-_ENTITIES = {ord(c): f"&{name};" for c, name in zip("&<>'\"", ("amp", "lt", "gt", "apos", "quot"), strict=True)}
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
 
 _SPECIAL = re.compile("[&<>'\"]")
 
