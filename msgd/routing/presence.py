@@ -44,6 +44,15 @@ class Presence:
 
     def from_client(self, session: Session, stanza: Stanza) -> None:
         """Presence that a client sent, its full JID stamped. Raises StanzaError."""
+        try:
+            self._from_client(session, stanza)
+        except StanzaError:
+            if stanza.to is None:
+                # RFC 6120 §8.1.2.1: what has no address is for the account, so it answers.
+                stanza.to = session.jid.bare
+            raise
+
+    def _from_client(self, session: Session, stanza: Stanza) -> None:
         type = stanza.type
         if type is None:
             if stanza.to is None:

@@ -195,7 +195,7 @@ def test_what_is_no_priority(friends: World, content: str) -> None:
     romeo = friends.connects(ORCHARD, presence="<presence/>")
     juliet = friends.connects(BALCONY, presence="<presence><priority>1</priority></presence>")
     romeo.gets()
-    error = f"presence error None > {BALCONY} bad-request"
+    error = f"presence error {JULIET} > {BALCONY} bad-request"
     assert juliet.sends(f"<presence>{content}</presence>") == [error]
     assert juliet.session.priority == 1
     assert romeo.gets() == []

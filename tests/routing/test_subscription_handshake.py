@@ -172,7 +172,7 @@ def test_an_unanswered_question_is_asked_again_at_log_in(world: World) -> None:
 def test_one_sees_oneself_without_asking(world: World, romeo: Client) -> None:
     assert romeo.sends(to("subscribe", ROMEO)) == [f"presence error {ROMEO} > {ROMEO}/orchard not-allowed"]
     assert romeo.sends("<presence type='subscribe'/>") == [
-        "presence error None > romeo@localhost/orchard bad-request"
+        "presence error romeo@localhost > romeo@localhost/orchard bad-request"
     ]
 
 
