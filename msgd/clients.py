@@ -62,6 +62,7 @@ class Clients:
         self.limits = Limits(limits.stanza_size, limits.stanza_elements)
         self.limits_before_login = Limits(limits.stranger_size, limits.stranger_elements)
         self.negotiation_seconds = float(limits.negotiation_time)
+        self.default_domain = config.domains[0]
 
     # -- connections ---------------------------------------------------------------------------
 

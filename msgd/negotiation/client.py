@@ -66,6 +66,7 @@ class Server(Protocol):
     limits_before_login: Limits
     limits: Limits
     negotiation_seconds: float
+    default_domain: str
 
     def domain(self, text: str) -> JID | None:
         """The domain of ours that `text` names."""
@@ -189,14 +190,14 @@ class ClientNegotiation:
     def _open(self, header: Header | None) -> None:
         """Our own stream header (RFC 6120 §4.7)."""
         self._opened = True
-        own = self.domain
-        from_ = f" from='{escape(own)}'" if own is not None else ""
+        # Whom a faulty header was for is not known; ours has to name one of ours (§4.7.1).
+        own = self.domain or self._server.default_domain
         to = f" to='{escape(header.from_)}'" if header is not None and header.from_ else ""
         self._write(
             (
                 f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT_NAMESPACE}'"
-                f" xmlns:stream='{STREAM_NAMESPACE}' id='{secrets.token_urlsafe(12)}'{from_}{to}"
-                f" version='1.0' xml:lang='en'>"
+                f" xmlns:stream='{STREAM_NAMESPACE}' id='{secrets.token_urlsafe(12)}'"
+                f" from='{escape(own)}'{to} version='1.0' xml:lang='en'>"
             ).encode()
         )
 

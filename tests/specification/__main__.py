@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--server", choices=["msgd", "prosody"], default="msgd")
     parser.add_argument("--split", action="store_true", help="each byte in a TLS record")
     parser.add_argument("--verbose", action="store_true", help="print all traffic")
+    parser.add_argument("--brief", action="store_true", help="report failures in few lines")
     parser.add_argument("--check", action="store_true", help="only read the files")
     arguments = parser.parse_args()
     paths = transcripts_below(arguments.paths)
@@ -44,7 +45,10 @@ def main() -> int:
                             print(f"{actor.role.name}:", *actor.log, sep="\n")
                 except Failed as failure:
                     failed += 1
-                    print(f"FAIL {performance.name}\n{failure}\n", flush=True)
+                    report = str(failure)
+                    if arguments.brief:
+                        report = "\n".join(line[:300] for line in report.split("\n\n")[0].split("\n"))
+                    print(f"FAIL {performance.name}\n{report}\n", flush=True)
             stage.close()
     print(f"{len(everything)} to play, {failed} failed")
     return min(failed, 100)

@@ -19,6 +19,7 @@ _LENIENT_CHILDREN = {
     f"{{{STREAM}}}error": ("{urn:ietf:params:xml:ns:xmpp-streams}text",),
     "{urn:ietf:params:xml:ns:xmpp-sasl}failure": ("{urn:ietf:params:xml:ns:xmpp-sasl}text",),
 }
+_DELAY = "{urn:xmpp:delay}delay"
 _STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
 _TOKEN = re.compile(r"(\{any\}|\$\{[^}]+\})")
 _HEADER = re.compile(r"<stream:stream\b((?:[^>'\"]|'[^']*'|\"[^\"]*\")*?)/?>")
@@ -84,9 +85,9 @@ class _Comparison:
         bindings = self._attributes(expected, got, known, top, depth)
         if bindings is None:
             return
-        wanted_text, more = _own_text(expected)
+        wanted_text, more, delay = _own_text(expected)
         if not more:
-            text, _ = _own_text(got)
+            text, _, _ = _own_text(got)
             after = match_text(wanted_text, text, bindings)
             if after is None:
                 self._fail(depth, f"text of {got.tag} is {text!r}, expected {wanted_text!r}")
@@ -95,6 +96,8 @@ class _Comparison:
         children = list(got)
         if not self.exact:
             children = self._without_lenient(expected, got, top)
+        if delay:
+            children = [child for child in children if child.tag != _DELAY]
         if len(children) < len(expected) or (len(children) > len(expected) and not more):
             names = [child.tag for child in children]
             self._fail(
@@ -184,15 +187,14 @@ def match_text(wanted: str, got: str, known: Bindings) -> Bindings | None:
     return captured
 
 
-def _own_text(element: Element) -> tuple[str, bool]:
-    """The element's own text, and whether {more} is in it."""
+def _own_text(element: Element) -> tuple[str, bool, bool]:
+    """The element's own text, and whether {more} and {delay} are in it."""
     text = (element.text or "") + "".join(child.tail or "" for child in element)
-    more = "{more}" in text
-    if more:
-        text = text.replace("{more}", "")
-    if (len(element) or more) and not text.strip():
+    more, delay = "{more}" in text, "{delay}" in text
+    text = text.replace("{more}", "").replace("{delay}", "")
+    if (len(element) or more or delay) and not text.strip():
         text = ""
-    return text, more
+    return text, more, delay
 
 
 def show(element: Element) -> str:

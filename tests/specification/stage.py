@@ -11,7 +11,7 @@ from typing import Protocol
 from tests.harness import Msgd, NewAccount
 from tests.specification.actor import Server
 from tests.specification.peers import Prosody
-from tests.specification.play import Play, is_step
+from tests.specification.play import Failed, Play, is_step
 from tests.specification.schema import check, check_nothing
 from tests.specification.transcript import Transcript, find, read
 
@@ -52,7 +52,7 @@ class Performance:
 def performances(paths: list[Path], modes: tuple[bool, ...]) -> list[Performance]:
     """Everything that is to be played. Raises TranscriptError."""
     numbers = itertools.count(1)
-    transcripts = [each for path in paths for each in read(path, is_step).each_row()]
+    transcripts = [each for path in paths for each in read(path, is_step)]
     return [
         Performance(transcript, str(next(numbers)), split)
         for transcript in transcripts
@@ -89,7 +89,10 @@ class Stage:
         """Play it. Raises Failed. Returns it with the traffic."""
         transcript = performance.transcript
         alone = transcript.commands_server
-        server = self._server([performance]) if alone else self._share(transcript.options)
+        try:
+            server = self._server([performance]) if alone else self._share(transcript.options)
+        except OSError as error:
+            raise Failed(f"{transcript.path}: no server: {error}") from None
         play = Play(transcript, server, performance.token, self.check, performance.split)
         try:
             play.run()

@@ -60,18 +60,23 @@ class Names:
                 found = self.values[match.group(1)]
             except KeyError:
                 raise Unbound(match.group(1)) from None
-            return escape(found, {"'": "&apos;", '"': "&quot;"}) if xml else found
+            return _escaped(found) if xml else found
 
         text = VARIABLE.sub(value, self.rename(text))
         return _TIMES.sub(_repeated, encode(text))
 
     def fill_known(self, text: str) -> str:
-        """An expected text: what is known put in where it is part of {base64:…}; accounts."""
+        """An expected text, with everything put in that is known."""
 
         def known(match: re.Match[str]) -> str:
-            return encode(VARIABLE.sub(lambda found: self.values[found.group(1)], match.group()))
+            found = self.values.get(match.group(1))
+            return match.group() if found is None else _escaped(found)
 
-        return _BASE64.sub(known, self.rename(text))
+        return encode(VARIABLE.sub(known, self.rename(text)))
+
+
+def _escaped(text: str) -> str:
+    return escape(text, {"'": "&apos;", '"': "&quot;"})
 
 
 def encode(text: str) -> str:

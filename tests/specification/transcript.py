@@ -18,7 +18,7 @@ SPECIFICATION = ROOT / "protocol_spec"
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _CAST = re.compile(r"^[-*] ([A-Z]\w*) is (\S+?)((?:, .+?)?)\.?$")
 _HEAD = re.compile(r"^(Proves|Option|Played): (.+?)$")
-_SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z])")
+_SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z$])")
 _OPTIONS: dict[str, tuple[str, Any]] = {
     "with stream management": ("managed", True),
     "with stream management by hand": ("by_hand", True),
@@ -91,11 +91,14 @@ class Transcript:
             for step in self.steps
         )
 
-    def each_row(self) -> list[Transcript]:
-        """The transcript itself, or one for each row of its table."""
-        if not self.rows:
-            return [self]
-        return [self._with_row(row) for row in self.rows]
+    def each_row(self, is_step: Callable[[str], bool]) -> list[Transcript]:
+        """The transcript itself, or one for each row of its table. Raises TranscriptError."""
+        found = [self._with_row(row) for row in self.rows or [{}]]
+        for transcript in found:
+            for step in transcript.steps:
+                if not is_step(step.sentence):
+                    raise TranscriptError(f"{self.path}:{step.line}: not a step: '{step.sentence}'")
+        return found
 
     def _with_row(self, row: dict[str, str]) -> Transcript:
         def fill(text: str) -> str:
@@ -104,18 +107,23 @@ class Transcript:
             return text
 
         steps = [
-            replace(step, sentence=fill(step.sentence), block=step.block and fill(step.block))
+            replace(step, sentence=sentence, block=step.block and fill(step.block))
             for step in self.steps
+            for sentence in _SENTENCE.split(fill(step.sentence))
+            if sentence
         ]
         options = tuple(fill(option) for option in self.options)
         return replace(self, steps=steps, options=options, rows=[], row=row)
 
 
-def read(path: Path, is_step: Callable[[str], bool]) -> Transcript:
-    """The transcript in `path`. Raises TranscriptError. `is_step` knows the sentences of steps."""
-    reader = _Reader(path, is_step)
+def read(path: Path, is_step: Callable[[str], bool]) -> list[Transcript]:
+    """What is in `path`: one transcript, or one for each row of its table.
+
+    `is_step` knows the sentences of steps. Raises TranscriptError.
+    """
+    reader = _Reader(path)
     reader.run(path.read_text("utf-8").split("\n"))
-    return reader.finished()
+    return reader.finished().each_row(is_step)
 
 
 def find(root: Path = SPECIFICATION) -> list[Path]:
@@ -123,16 +131,15 @@ def find(root: Path = SPECIFICATION) -> list[Path]:
     return [
         path
         for path in sorted(root.rglob("*.md"))
-        if path.name != "README.md" and "decisions" not in path.parts
+        if path.parent != SPECIFICATION and "decisions" not in path.parts
     ]
 
 
 class _Reader:
     """Goes through the lines once."""
 
-    def __init__(self, path: Path, is_step: Callable[[str], bool]) -> None:
+    def __init__(self, path: Path) -> None:
         self.transcript = Transcript(path)
-        self.is_step = is_step
         self._paragraph: list[str] = []
         self._started = 0
         self._line = 0
@@ -195,12 +202,10 @@ class _Reader:
             self._table = []
             return
         names = (*self.transcript.cast, "The server is", "The clock", "The operator", "Nobody")
-        if not any(text == name or text.startswith((f"{name} ", f"{name}'s")) for name in names):
-            return
-        for sentence in _SENTENCE.split(text):
-            if not self.is_step(sentence):
-                raise self._error(f"not a step: '{sentence}'", self._started)
-            self.transcript.steps.append(Step(sentence, self._started))
+        if any(text.startswith((f"{name} ", f"{name}'s", "${")) for name in names):
+            self.transcript.steps += [
+                Step(sentence, self._started) for sentence in _SENTENCE.split(text)
+            ]
 
     def _block(self, text: str, language: str) -> None:
         steps = self.transcript.steps
