@@ -42,10 +42,11 @@ class LiveAccount:
     """One account of this server.
 
     `subscribers` are the contacts that see this account's presence (roster 'from' and 'both'),
-    `subscriptions` those whose presence it sees ('to' and 'both').
+    `subscriptions` those whose presence it sees ('to' and 'both'). `waiting`: subscription requests
+    may wait for the account's answer, or for that of a contact; False when it is known that none do.
     """
 
-    __slots__ = ("id", "jid", "mailbox", "sessions", "subscribers", "subscriptions")
+    __slots__ = ("id", "jid", "mailbox", "sessions", "subscribers", "subscriptions", "waiting")
 
     def __init__(self, id: int, jid: JID) -> None:
         self.id = id
@@ -53,6 +54,7 @@ class LiveAccount:
         self.sessions: dict[str, Session] = {}
         self.subscribers: frozenset[JID] = frozenset()
         self.subscriptions: frozenset[JID] = frozenset()
+        self.waiting = True
         self.mailbox = Mailbox()
 
     def available(self) -> list[Session]:

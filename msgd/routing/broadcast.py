@@ -55,9 +55,7 @@ def fan_out(
         sessions = account.sessions
         if not sessions:
             continue
-        stanza = Stanza(
-            "presence", _HEAD + contact.attribute + tail, attributes, children, contact, sender
-        )
+        stanza = Stanza("presence", _HEAD + contact.attribute + tail, attributes, children, contact, sender)
         if busy and sender is not None and (account.id, sender.bare) in busy:
             router.route(stanza)
             continue

@@ -131,9 +131,7 @@ class Handshake:
         if change.before.state.seen and not change.after.state.seen:
             withdraw(self._router, account, contact)
         if outcome.reply is not None:
-            reply = Stanza.build(
-                "presence", to=contact, from_=account.jid, type=outcome.reply, id=stanza.id
-            )
+            reply = Stanza.build("presence", to=contact, from_=account.jid, type=outcome.reply, id=stanza.id)
             self._router.route(reply)
             if outcome.reply == "subscribed":
                 share(self._router, account, contact)
@@ -171,24 +169,26 @@ class Handshake:
         With the `first` one of the account, what the account asks is asked again (§3.1.2): the
         question or its answer may have been lost on the way.
         """
-        _begin(self._resume(session, first))
+        if session.account.waiting:
+            _begin(self._resume(session, first))
 
     async def _resume(self, session: Session, first: bool) -> None:
         account = session.account
+        account.waiting = False  # a step that is written while we read makes it True again
         try:
             requests, asked = await self._router.database.read(
                 lambda connection: roster_store.waiting(connection, account.id)
             )
         except DatabaseError as error:
+            account.waiting = True
             _log.error("waiting requests could not be read: {error}", error=str(error))
             return
+        account.waiting = account.waiting or bool(requests or asked)
         if session.available:
             for raw in requests:
                 session.send(Stanza.from_bytes(raw))
         for contact in asked if first else ():
-            self._router.route(
-                Stanza.build("presence", to=contact, from_=account.jid, type="subscribe")
-            )
+            self._router.route(Stanza.build("presence", to=contact, from_=account.jid, type="subscribe"))
 
     def farewell(self, account: LiveAccount) -> None:
         """The account is about to be deleted: its contacts are told (RFC 6121 §2.5.2 for each)."""
@@ -196,9 +196,7 @@ class Handshake:
             ("unsubscribed", account.subscribers), ("unsubscribe", account.subscriptions),
         ):  # fmt: skip
             for contact in contacts:
-                self._router.route(
-                    Stanza.build("presence", to=contact, from_=account.jid, type=type)
-                )
+                self._router.route(Stanza.build("presence", to=contact, from_=account.jid, type=type))
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -253,6 +251,8 @@ class Handshake:
             account.subscribers ^= only
         if state.sees != (contact in account.subscriptions):
             account.subscriptions ^= only
+        if state.ask or state.pending_in:
+            account.waiting = True
         return account
 
 

@@ -69,9 +69,7 @@ def _tell_mere_presence(router: Router, account: LiveAccount, probe: Stanza) -> 
     assert probe.to is not None  # the caller looked at its resource
     assert probe.from_ is not None  # stamped
     session = account.sessions.get(probe.to.resource)
-    there = (session is not None and session.available) or _was_directed(
-        account, probe.to, probe.from_
-    )
+    there = (session is not None and session.available) or _was_directed(account, probe.to, probe.from_)
     router.route(_answer(probe, probe.to, None if there else "unavailable"))
 
 

@@ -37,9 +37,7 @@ LONGEST_NAME: Final = 1023
 
 _ITEM: Final = f"{{{NAMESPACE}}}item"
 _GROUP: Final = f"{{{NAMESPACE}}}group"
-_FEATURES: Final = (
-    b"<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>"
-)
+_FEATURES: Final = b"<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>"
 
 
 class _Hold:
@@ -115,9 +113,7 @@ class Roster(Extension):
         name, groups = _name(wanted), _groups(wanted)
         try:
             item = await self.database.write(
-                lambda connection: roster_store.put(
-                    connection, account.id, jid, name, groups, MOST_ITEMS
-                )
+                lambda connection: roster_store.put(connection, account.id, jid, name, groups, MOST_ITEMS)
             )
         except RosterFull:
             raise roster_full() from None
@@ -140,9 +136,7 @@ class Roster(Extension):
 
         Raises StanzaError item-not-found when there is no such contact.
         """
-        done = await self.database.write(
-            lambda connection: roster_store.remove(connection, account.id, jid)
-        )
+        done = await self.database.write(lambda connection: roster_store.remove(connection, account.id, jid))
         if done is None:
             raise StanzaError("item-not-found", "no such contact")
         account.subscribers -= {jid}
@@ -170,9 +164,7 @@ class Roster(Extension):
         content = (head + _xml(item) + "</query>").encode()
         id = f"push{self._id_prefix}{next(self._ids):x}"
         # Without `from` it is the account's own, which older clients understand as well (§2.1.6).
-        session.send(
-            Stanza.build("iq", to=session.jid, from_=None, type="set", id=id, content=content)
-        )
+        session.send(Stanza.build("iq", to=session.jid, from_=None, type="set", id=id, content=content))
 
     def _hold(self, session: Session) -> _Hold:
         """From now on the session is interested, and pushes wait until it has the roster."""

@@ -40,12 +40,8 @@ _COLUMNS: Final = (
     _item.c.jid, _item.c.name, _item.c.groups, _item.c.subscription, _item.c.ask,
     _item.c.approved, _item.c.version,
 )  # fmt: skip
-_ITEM: Final = select(*_COLUMNS).where(
-    _item.c.account_id == _OWNER, _item.c.jid == bindparam("jid")
-)
-_ITEMS: Final = select(*_COLUMNS).where(
-    _item.c.account_id == _OWNER, _item.c.subscription != _REMOVED
-)
+_ITEM: Final = select(*_COLUMNS).where(_item.c.account_id == _OWNER, _item.c.jid == bindparam("jid"))
+_ITEMS: Final = select(*_COLUMNS).where(_item.c.account_id == _OWNER, _item.c.subscription != _REMOVED)
 _CHANGED: Final = (
     select(*_COLUMNS)
     .where(_item.c.account_id == _OWNER, _item.c.version > bindparam("since"))
@@ -85,9 +81,7 @@ _FORGET: Final = delete(_item).where(
     _item.c.subscription == _REMOVED,
     _item.c.version <= bindparam("horizon"),
 )
-_VERSION: Final = select(_version.c.version, _version.c.horizon).where(
-    _version.c.account_id == _OWNER
-)
+_VERSION: Final = select(_version.c.version, _version.c.horizon).where(_version.c.account_id == _OWNER)
 _PUT_VERSION: Final = upsert(_version, "version")
 _RAISE_HORIZON: Final = (
     update(_version)
@@ -102,9 +96,9 @@ _REQUESTS: Final = (
     .where(_request.c.account_id == _OWNER)
     .order_by(_request.c.received)
 )
-_REQUEST_COUNT: Final = (
-    select(func.count()).select_from(_request).where(_request.c.account_id == _OWNER)
-)
+_ANY_REQUEST: Final = select(_request.c.jid).where(_request.c.account_id == _OWNER).limit(1)
+_ANY_ASKED: Final = select(_item.c.jid).where(_item.c.account_id == _OWNER, _item.c.ask).limit(1)
+_REQUEST_COUNT: Final = select(func.count()).select_from(_request).where(_request.c.account_id == _OWNER)
 _PUT_REQUEST: Final = upsert(_request, "stanza", "received")
 _DROP_REQUEST: Final = delete(_request).where(
     _request.c.account_id == _OWNER, _request.c.jid == bindparam("jid")
@@ -251,6 +245,12 @@ def waiting(connection: Connection, account_id: int) -> tuple[list[bytes], list[
     return [stanza for _, stanza in requests], [JID.parse(jid) for (jid,) in asked]
 
 
+def anything_waits(connection: Connection, account_id: int) -> bool:
+    """Whether `waiting` has anything to tell."""
+    owner = {"account_id": account_id}
+    return connection.one(_ANY_REQUEST, owner) is not None or connection.one(_ANY_ASKED, owner) is not None
+
+
 def _current(connection: Connection, account_id: int) -> tuple[int, int]:
     """The version of the roster, and its horizon. An untouched roster is version 0."""
     found = connection.one(_VERSION, {"account_id": account_id})
@@ -306,6 +306,4 @@ def _forget_old_removals(connection: Connection, account_id: int) -> None:
 
 def _made(row: tuple[str, str, str, str, bool, bool, int]) -> Item:
     jid, name, groups, subscription, ask, approved, version = row
-    return Item(
-        JID.parse(jid), name, tuple(json.loads(groups)), subscription, ask, approved, version
-    )
+    return Item(JID.parse(jid), name, tuple(json.loads(groups)), subscription, ask, approved, version)

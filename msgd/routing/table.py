@@ -137,6 +137,7 @@ def _read(connection: Connection, bare: JID) -> LiveAccount | None:
         return None
     account = LiveAccount(found[0], bare)
     account.subscribers, account.subscriptions = roster_store.summary(connection, account.id)
+    account.waiting = roster_store.anything_waits(connection, account.id)
     stored = connection.one(_STORED, {"account_id": account.id})
     if stored is not None:
         account.mailbox.count, account.mailbox.size = stored

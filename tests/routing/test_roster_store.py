@@ -220,6 +220,19 @@ def test_what_was_asked_is_known(store: Store) -> None:
     assert store.waiting()[1] == []
 
 
+def test_whether_anything_waits(store: Store) -> None:
+    def look() -> bool:
+        return cast(bool, store.write(roster_store.anything_waits))
+
+    assert not look()
+    store.step("sends", "subscribe", JULIET)
+    assert look()
+    store.step("gets", "subscribed", JULIET)
+    assert not look()
+    store.step("gets", "subscribe", NURSE)
+    assert look()
+
+
 def test_the_summary_follows_the_subscriptions(store: Store) -> None:
     store.put(TYBALT)
     store.step("sends", "subscribe", JULIET)

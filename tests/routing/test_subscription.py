@@ -179,9 +179,7 @@ def test_pre_approval_is_noted_and_not_routed(state: State) -> None:
     assert sent == (Contact(state, True, True), False)
 
 
-@pytest.mark.parametrize(
-    "state", [s for s in State if s.subscription in ("from", "both") or s.pending_in]
-)
+@pytest.mark.parametrize("state", [s for s in State if s.subscription in ("from", "both") or s.pending_in])
 def test_an_approval_is_no_pre_approval(state: State) -> None:
     assert outbound("subscribed", contact(state)).contact.approved is False
 

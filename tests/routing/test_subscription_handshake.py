@@ -155,6 +155,23 @@ def test_a_request_waits_until_it_is_answered(world: World, romeo: Client) -> No
     assert not [line for line in later.sends("<presence/>") if "subscribe" in line]
 
 
+def test_log_in_asks_the_database_only_when_something_may_wait(world: World) -> None:
+    romeo = world.connects(f"{ROMEO}/orchard", roster=True, presence="<presence/>")
+    reads: list[object] = []
+    read = world.database.read
+
+    async def note(work: Any) -> Any:
+        reads.append(work)
+        return await read(work)
+
+    world.database.read = note  # type: ignore[method-assign]  # to count
+    world.connects(f"{ROMEO}/garden", presence="<presence/>")
+    assert reads == []
+    romeo.sends(to("subscribe", JULIET))
+    world.connects(f"{ROMEO}/street", presence="<presence/>")
+    assert len(reads) == 2  # the look-up of Juliet's account, and what waits
+
+
 def test_an_unanswered_question_is_asked_again_at_log_in(world: World) -> None:
     """A request that got lost on its way is found when its sender comes back."""
     romeo = world.connects(f"{ROMEO}/orchard")
