@@ -222,10 +222,11 @@ def _read(file: Path | None) -> tuple[Source, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r" \(at line (\d+), column \d+\)$", str(error))
         if line:
-            source.name = f"{file}:{line[1]}"
+            empty.name = f"{file}:{line[1]}"
         what = re.sub(r" \(at .*\)$", "", str(error))
-        source.fault("", "", f"is not TOML: {what}", "texts stand in quotes, sections in [ ]")
-        return source, {}
+        empty.fault("", "", f"is not TOML: {what}", "texts stand in quotes, sections in [ ]")
+    except RecursionError:
+        empty.fault("", "", "is not TOML: too many brackets", "there is no option like this")
     return empty, {}
 
 

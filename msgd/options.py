@@ -18,6 +18,8 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 _T = TypeVar("_T")
 _KEY: Final = "option"
+#: How much of a line is looked at to find its key.
+_LONGEST_KEY: Final = 200
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def _lines_of_keys(text: str) -> dict[tuple[str, str], int]:
     """Where each section begins and each key stands. A guide for the eye: tomllib keeps no lines."""
     found: dict[tuple[str, str], int] = {}
     section = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, whole in enumerate(text.splitlines(), 1):
+        line = whole[:_LONGEST_KEY]
         header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
         if header:
             section = header[1].replace('"', "").replace("'", "")
@@ -207,9 +210,7 @@ def _convert(value: object, declared: Declared, directory: Path) -> Any:
         return directory / Path(value).expanduser()
     if option.choices and value not in option.choices:
         choices = " or ".join(f'"{choice}"' for choice in option.choices)
-        near = difflib.get_close_matches(value, option.choices, 1)
-        remedy = f'did you mean "{near[0]}"?' if near else "write one of these"
-        raise _Refused(f"must be {choices}, not {_show(value)}", remedy)
+        raise _Refused(f"must be {choices}, not {_show(value)}", "write one of these")
     return value
 
 

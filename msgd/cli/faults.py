@@ -9,10 +9,13 @@ import errno
 import os
 import resource
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from msgd.cli.settings import DATABASE
 from msgd.config import Config, Fault
 from msgd.wire.certificates import examine
 
@@ -119,6 +122,17 @@ def _directory_faults(config: Config, data: Path) -> Iterator[Fault]:
         elif not os.access(file, os.R_OK | os.W_OK):
             remedy = f"give it to msgd's user (chown), who is {os.geteuid()} now"
             yield Fault(str(file), "data", "cannot be read and written", remedy)
+        elif file.name == DATABASE:
+            yield from _database_faults(file)
+
+
+def _database_faults(file: Path) -> Iterator[Fault]:
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        remedy = "restore it from a backup, or move it away to begin with an empty one"
+        yield Fault(str(file), "data", f"cannot be opened: {error}", remedy)
 
 
 def console_faults(config: Config) -> list[Fault]:

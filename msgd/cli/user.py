@@ -12,7 +12,7 @@ import click
 from msgd.accounts.errors import AccountError
 from msgd.cli.administration import Administration, open_administration
 from msgd.cli.settings import configured, find_config, read_state
-from msgd.config import DEFAULT_DATA, Config, load
+from msgd.config import Config, load
 from msgd.wire.jid import JID, JIDError
 
 _ADDRESS: Final = click.argument("address", metavar="NAME@DOMAIN")
@@ -148,7 +148,7 @@ def _jid(address: str) -> JID:
 
 def _require_domain(domain: str, config: Config) -> None:
     if domain not in config.domains:
-        where = config.file or config.data / DEFAULT_DATA
+        where = config.file or config.data
         text = f"{domain} is not a domain of this server ({', '.join(config.domains)}; {where})"
         raise click.ClickException(text)
 
