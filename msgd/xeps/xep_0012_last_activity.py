@@ -1,13 +1,12 @@
 """XEP-0012 Last Activity: uptime of the server, and how long ago an account was last there.
 
-Only contacts that see the account's presence learn it (§7). Kept per account is one time, that of
-the last moment at which it had a session, with the status it left behind; written when that session
-ends.
+Only contacts that see the account's presence learn it (§7). Kept per account is when its last
+available session left, with the status that it said then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from sqlalchemy import bindparam, select, update
@@ -32,10 +31,18 @@ _FIND: Final = select(account.c.last_active, account.c.last_status).where(
 _KEEP: Final = (
     update(account)
     .where(account.c.id == bindparam("account_id"))
-    .values(last_active=bindparam("now"), last_status=bindparam("status"))
+    .values(last_active=bindparam("when"), last_status=bindparam("status"))
 )
 _STATUS: Final = "{jabber:client}status"
 _log = Logger("msgd.xeps")
+
+
+class Left(NamedTuple):
+    """When an account was last there (seconds since 1970), and what it said when it left."""
+
+    account_id: int
+    when: int
+    status: str
 
 
 class LastActivity(Extension):
@@ -51,6 +58,8 @@ class LastActivity(Extension):
     def start(self) -> None:
         """The server runs from now on."""
         self._started = self.router.clock.seconds()
+        self._noted: dict[int, Left] = {}  # not written yet
+        self._writing = False
 
     @on_iq("get", NAMESPACE, "query", at=(HOST,))
     async def tell_uptime(self, stanza: Stanza) -> Element:
@@ -63,6 +72,9 @@ class LastActivity(Extension):
         live = await require_account(self, stanza, "forbidden")
         if live.sessions:
             return _answer(0)
+        noted = self._noted.get(live.id)
+        if noted is not None:
+            return self._since(noted)
 
         def look(connection: Connection) -> tuple[int, str] | None:
             return connection.one(_FIND, {"account_id": live.id})
@@ -70,19 +82,43 @@ class LastActivity(Extension):
         found = await self.database.read(look)
         if found is None or not found[0]:
             raise StanzaError("item-not-found", "it was never there")
-        return _answer(self.router.clock.seconds() - found[0], found[1])
+        return self._since(Left(live.id, *found))
 
-    @on_event("session-ended")
+    def _since(self, left: Left) -> Element:
+        return _answer(self.router.clock.seconds() - left.when, left.status)
+
+    # -- writing it down -----------------------------------------------------------------------
+
+    @on_event("session-unavailable")
     def remember(self, session: Session) -> None:
-        """The last session of an account is gone: write down when, and its last words."""
-        if session.account.sessions:
+        """The last available session of an account is gone: note when, and its last words."""
+        if session.account.available():
             return
-        values = {
-            "account_id": session.account.id,
-            "now": int(self.router.clock.seconds()),
-            "status": _last_status(session),
-        }
-        self.database.write_soon(lambda connection: connection.run(_KEEP, values), _written)
+        when = int(self.router.clock.seconds())
+        left = Left(session.account.id, when, _last_status(session))
+        self._noted[left.account_id] = left
+        if not self._writing:
+            self._write()
+
+    def _write(self) -> None:
+        """One job at a time: whoever comes and goes many times meanwhile is written once."""
+        self._writing = True
+        written = list(self._noted.values())
+        rows = [left._asdict() for left in written]
+        self.database.write_soon(
+            lambda connection: connection.run_many(_KEEP, rows),
+            lambda error: self._written(written, error),
+        )
+
+    def _written(self, written: list[Left], error: Exception | None) -> None:
+        self._writing = False
+        if error is not None:
+            _log.warn("last activities could not be stored: {error}", error=str(error))
+        for left in written:
+            if self._noted[left.account_id] is left:
+                del self._noted[left.account_id]
+        if self._noted:
+            self._write()
 
 
 def _last_status(session: Session) -> str:
@@ -91,11 +127,6 @@ def _last_status(session: Session) -> str:
     if presence is None or presence.type != "unavailable":
         return ""
     return presence.tree.findtext(_STATUS) or ""
-
-
-def _written(error: Exception | None) -> None:
-    if error is not None:
-        _log.warn("the time of a last activity could not be stored: {error}", error=str(error))
 
 
 def _answer(seconds: float, status: str = "") -> Element:
