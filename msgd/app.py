@@ -133,6 +133,8 @@ class Server:
                 if session is not self.router.spared:
                     session.kick(StreamError("not-authorized", "the account has changed"))
         if change == "deleted":
+            if account is not None:
+                self.router.presence.handshake.farewell(account)
             self.router.table.forget(jid)
             self.router.note("account-deleted", jid)
 
