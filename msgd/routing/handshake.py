@@ -188,15 +188,20 @@ class Handshake:
             for raw in requests:
                 session.send(Stanza.from_bytes(raw))
         for contact in asked if first else ():
-            self._router.route(Stanza.build("presence", to=contact, from_=account.jid, type="subscribe"))
+            self._tell(account, contact, "subscribe")
 
     def farewell(self, account: LiveAccount) -> None:
-        """The account is about to be deleted: its contacts are told (RFC 6121 §2.5.2 for each)."""
-        for type, contacts in (
-            ("unsubscribed", account.subscribers), ("unsubscribe", account.subscriptions),
-        ):  # fmt: skip
-            for contact in contacts:
-                self._router.route(Stanza.build("presence", to=contact, from_=account.jid, type=type))
+        """The account is deleted: its contacts are told (RFC 6121 §2.5.2 for each of them)."""
+        subscribers, account.subscribers = account.subscribers, frozenset()
+        subscriptions, account.subscriptions = account.subscriptions, frozenset()
+        for contact in subscribers:
+            withdraw(self._router, account, contact)
+            self._tell(account, contact, "unsubscribed")
+        for contact in subscriptions:
+            self._tell(account, contact, "unsubscribe")
+
+    def _tell(self, account: LiveAccount, contact: JID, type: str) -> None:
+        self._router.route(Stanza.build("presence", to=contact, from_=account.jid, type=type))
 
     # -- steps ---------------------------------------------------------------------------------
 
