@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import signal
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -58,7 +57,7 @@ class Server:
     def __init__(self, config: Config, reactor: Any) -> None:
         self.config = config
         self.reactor = reactor
-        self.started = time.time()
+        self.started = reactor.seconds()
         self.stopping = False
 
         # who may log in, and what is kept
@@ -202,7 +201,7 @@ class Server:
             return
         self.database.write_now(lambda connection: connection.run(_DELETE_SESSIONS))
         for id, resource, state, expires, domain, name in rows:
-            left = expires - time.time()
+            left = expires - self.reactor.seconds()
             if left <= 0:
                 continue
             account = self.router.table.load_now(JID.make(name, domain))

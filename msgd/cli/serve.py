@@ -35,7 +35,7 @@ def serve(file: Path | None, data: Path | None, settings: Sequence[str], domains
     config = usable(find_config(file, data, settings, domains))
     os.umask(0o077)
     raise_open_files()
-    install()
+    install(movable=bool(os.environ.get("MSGD_TEST_CLOCK")))
     begin_log(config)
 
     from msgd import app

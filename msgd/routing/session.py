@@ -7,7 +7,6 @@ RFC 6121, XEP-0198.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -58,7 +57,7 @@ class Session:
         self.transport: Connection | None = None
         self.stream: XMLStream | None = None
         self.address = ""
-        self.connected = int(time.time())
+        self.connected = int(router.clock.seconds())
         self.available = False
         self.interested = False
         self.presence: Stanza | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import zlib
+from collections.abc import Callable
 from typing import Final
 
 from msgd.routing.account import LiveAccount
@@ -20,12 +20,13 @@ class Ids:
     Never twice the same, never backwards, whatever the clock does; `last` is the greatest in use.
     """
 
-    def __init__(self, last: int = 0) -> None:
+    def __init__(self, seconds: Callable[[], float], last: int = 0) -> None:
+        self._seconds = seconds
         self.last = last
 
     def next(self) -> int:
         """A new id."""
-        self.last = max(self.last + 1, time.time_ns() // 1_000_000 << _SHIFT)
+        self.last = max(self.last + 1, int(self._seconds() * 1000) << _SHIFT)
         return self.last
 
 

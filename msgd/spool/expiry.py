@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,7 +59,7 @@ class Expiry:
         days = self._router.config.spool.expire_days
         if not days:
             return 0
-        before = id_at(time.time() - days * 86400)
+        before = id_at(self._router.clock.seconds() - days * 86400)
         count = 0
         try:
             while True:

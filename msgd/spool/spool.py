@@ -55,7 +55,7 @@ class Spool:
         self.batch = batch
         self.quota = quota
         self.quota_size = quota_size
-        self.ids = Ids()
+        self.ids = Ids(self._clock.seconds)
         self._fresh: deque[Entry] = deque()  # not yet given to the database, in order
         self._deleted: list[tuple[int, int]] = []
         #: Ids whose rows are to go but may still be read.

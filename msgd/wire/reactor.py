@@ -12,6 +12,7 @@ reactor is installed and the end of a turn is reached by `callLater(0)`: slower,
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable
 from select import EPOLLIN
 from typing import Any, Protocol
@@ -105,9 +106,37 @@ class _Reactor(epollreactor.EPollReactor):
     doIteration = doPoll
 
 
-def install() -> None:
-    """Install the reactor; before `twisted.internet.reactor` is imported anywhere."""
+class _MovableReactor(_Reactor):
+    """A reactor whose time can be moved forward: for tests of what happens hours later."""
+
+    moved = 0.0
+
+    def seconds(self) -> float:
+        """Now, and what it was moved by."""
+        return time.time() + self.moved
+
+
+def advance(seconds: float) -> None:
+    """Move the time of a movable reactor; what became due happens at once. Raises TypeError."""
+    from twisted.internet import reactor
+
+    installed: Any = reactor
+    if not isinstance(installed, _MovableReactor):
+        raise TypeError("the clock cannot be moved")
+    installed.moved += seconds
+    installed.wakeUp()
+
+
+def install(movable: bool = False) -> None:
+    """Install the reactor; before `twisted.internet.reactor` is imported anywhere.
+
+    `movable` is for tests: `advance` then moves the time.
+    """
     global _installed_fast
+    if movable:
+        main.installReactor(_MovableReactor())  # type: ignore[no-untyped-call]  # Twisted's are untyped
+        _installed_fast = True
+        return
     reactor = _Reactor()  # type: ignore[no-untyped-call]  # Twisted's are untyped
     if all(hasattr(reactor, name) for name in _NEEDED):
         main.installReactor(reactor)  # type: ignore[no-untyped-call]  # the same
