@@ -157,7 +157,6 @@ class Registration(Extension):
     async def _remove(self, account: LiveAccount, stanza: Stanza) -> IqAnswer:
         with self._answer_when_changed(account.jid, stanza):
             await self.accounts.delete(account.jid)
-        self.router.presence.handshake.farewell(account)
         return ANSWERED
 
     # -- answers before the end of the stream --------------------------------------------------

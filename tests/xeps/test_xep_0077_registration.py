@@ -45,7 +45,6 @@ class Place:
         self.clock = world
         self.database, self.accounts = world.database, world.accounts
         self.table = SimpleNamespace(load=self._load, session=lambda jid: self.session)
-        self.presence = SimpleNamespace(handshake=SimpleNamespace(farewell=self._farewell))
         self.accounts.changed.append(self._end_sessions)
         self.extension = Registration(cast(Router, self))
         self.extension.start()
@@ -59,9 +58,6 @@ class Place:
     def _end_sessions(self, jid: JID, what: str) -> None:
         spared = "all" if self.spared is None else "all others"
         self.happened.append(f"{what}: {spared} ended")
-
-    def _farewell(self, account: LiveAccount) -> None:
-        self.happened.append("farewell")
 
     def register(self, name: str, address: str = "192.0.2.1") -> list[Any]:
         return self._begin(
@@ -135,7 +131,7 @@ def test_the_result_comes_before_the_sessions_end(world: World) -> None:
     assert place.outcome(place.change("<remove/>")) == "done"
     assert place.happened == [
         "answered result", "password: all others ended",
-        "answered result", "deleted: all ended", "farewell",
+        "answered result", "deleted: all ended",
     ]  # fmt: skip
     assert place.spared is None
 
