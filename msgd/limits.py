@@ -7,7 +7,11 @@ the specification has for it.
 
 Beside their code: addresses, 1023 octets for each part (RFC 7622 §3.2; `wire/jid.py`) · account names, 255
 octets (`accounts/accounts.py`) · buckets of failed logins remembered, 20,000 (`accounts/throttle.py`) ·
-password computations waiting, 100 (`accounts/accounts.py`).
+password computations waiting, 100 (`accounts/accounts.py`) ·
+contacts of an account, 5,000, groups of a contact, 50, characters of a name, 1,023 (`routing/roster.py`) ·
+removed contacts remembered, 200 (`routing/roster_store.py`) · subscription requests that wait for an account,
+200 of 4 KiB, and steps of its handshakes at a time, 1,000 (`routing/handshake.py`) · addresses with directed
+presence of a session, 1,000 (`routing/presence.py`).
 """
 
 from __future__ import annotations
