@@ -87,7 +87,7 @@ def _translate(error: pyexpat.ExpatError, data: bytes) -> StreamError:
     """The stream error for what expat did not like."""
     message = pyexpat.ErrorString(error.code) or "error"
     condition = _EXPAT_CONDITIONS.get(message, "not-well-formed")
-    if condition == "not-well-formed" and b"<!DOCTYPE" in data:
+    if condition == "not-well-formed" and b"<!D" in data:  # perhaps no more of it has come
         return _restricted("document types")
     if condition == "not-well-formed":
         try:
@@ -457,7 +457,8 @@ class XMLStream:
 
 def _parse_header(data: bytes) -> tuple[Header | None, bytes]:
     """The stream header at the start of `data` and the bytes behind it, once it is complete."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in data[:4]:
+    # UTF-16 and UTF-32, with or without a mark; told by as few bytes as may have come.
+    if data[:1] in (b"\xff", b"\xfe", b"\x00") or data[:2] == b"<\x00":
         raise StreamError("unsupported-encoding", "the stream has to be UTF-8")
     stripped = data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if stripped and not stripped.startswith(b"<"):

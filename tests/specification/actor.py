@@ -29,6 +29,10 @@ class Unexpected(Exception):
     """Something else came than a scene-setting step needs."""
 
 
+class Gone(Unexpected):
+    """The stream ended while an answer was awaited."""
+
+
 class Server(Protocol):
     """What an actor and the play need of a server."""
 
@@ -177,9 +181,14 @@ class Actor:
         found: list[Element] = []
         left = set(ids)
         while left:
-            event = self.pull()
+            try:
+                event = self.pull()
+            except Late:
+                if self.connected:
+                    raise
+                raise Gone(f"the connection of {self.role.name} ended") from None
             if isinstance(event, End):
-                raise Unexpected(f"the stream of {self.role.name} ended")
+                raise Gone(f"the stream of {self.role.name} ended")
             if (
                 event.tag == f"{{{CLIENT}}}iq"
                 and event.get("id") in left

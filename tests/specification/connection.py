@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+#: Between namespace and name; no XML can have it.
+_SEPARATOR = "\f"
 STREAM = "http://etherx.jabber.org/streams"
 #: How long anything may take; on a busy machine much less is enough. Seconds.
 PATIENCE = 20.0
@@ -47,7 +49,7 @@ class StreamReader:
 
     def restart(self) -> None:
         """A new XML document follows."""
-        self._parser = expat.ParserCreate(namespace_separator="}")
+        self._parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._text
@@ -64,7 +66,8 @@ class StreamReader:
             raise BrokenXml(f"{error}: {data!r}") from None
 
     def _name(self, name: str) -> str:
-        return "{" + name if "}" in name else name
+        namespace, separator, local = name.rpartition(_SEPARATOR)
+        return f"{{{namespace}}}{local}" if separator else local
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         attributes = {self._name(key): value for key, value in attributes.items()}

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from tests.specification import scene
-from tests.specification.actor import SM, Actor, Server, Unexpected
+from tests.specification.actor import SM, Actor, Gone, Server, Unexpected
 from tests.specification.connection import STREAM, BrokenXml, End, Event, Late
 from tests.specification.match import (
     CLIENT,
@@ -27,6 +27,8 @@ from tests.specification.transcript import Step, Transcript
 _WHO = r"(?P<who>[A-Z]\w*)"
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _STEPS: list[tuple[re.Pattern[str], Callable[..., None]]] = []
+#: Steps that cannot overtake what somebody else has sent.
+_ONLY_LISTENS = re.compile(r" (?:receives|discards) |'s (?:stream|connection) ends")
 _ERROR = "{urn:ietf:params:xml:ns:xmpp-streams}"
 
 
@@ -71,6 +73,16 @@ class Play:
             for name, role in transcript.cast.items()
         }
         self._numbers = itertools.count(1)
+        self._speaker: Actor | None = None
+
+    def said(self, who: Actor, text: str) -> None:
+        """`who` has sent something that may not be handled yet."""
+        try:
+            parse_block(text)
+        except BadBlock:
+            self._speaker = None  # nothing of ours may come inside a stanza
+        else:
+            self._speaker = who
 
     def run(self) -> None:
         """Play it. Raises Failed."""
@@ -96,9 +108,19 @@ class Play:
                     arguments["who"] = self.cast[arguments["who"]]
                 if step.block is not None:
                     arguments["step"] = step
+                self._let_finish(arguments.get("who"), step.sentence)
                 function(self, **arguments)
                 return
         raise Mismatch(f"not a step: {step.sentence}")
+
+    def _let_finish(self, who: Actor | None, sentence: str) -> None:
+        """What one has sent is handled before another acts."""
+        speaker = self._speaker
+        if speaker is None or speaker is who or _ONLY_LISTENS.search(sentence):
+            return
+        self._speaker = None
+        if speaker.connected and speaker.bound and not speaker.by_hand:
+            self._round_trip(speaker, f"finish-{next(self._numbers)}")
 
     def _report(self, step: Step, error: Exception) -> str:
         lines = [
@@ -124,15 +146,13 @@ class Play:
                 actor.write(b"<r xmlns='urn:xmpp:sm:3'/>")
                 actor.asked += 1
             else:
-                actor.send(
-                    f"<iq type='get' id='barrier-{number}' to='{actor.role.domain}'>"
-                    "<ping xmlns='urn:xmpp:ping'/></iq>"
-                )
+                self._ask(actor, f"barrier-{number}")
         for actor in present:
             if actor.by_hand:
                 self._until_answered(actor)
             else:
-                actor.until_result(f"barrier-{number}")
+                self._await(actor, {f"barrier-{number}"})
+        plain = [actor for actor in plain if actor.bound]
         for sender in plain:
             for recipient in plain:
                 to = recipient.recipient.full
@@ -140,7 +160,23 @@ class Play:
                     f"<iq type='result' id='barrier-{number}-{sender.role.name}' to='{to}'/>"
                 )
         for recipient in plain:
-            recipient.until_results({f"barrier-{number}-{each.role.name}" for each in plain})
+            self._await(recipient, {f"barrier-{number}-{each.role.name}" for each in plain})
+
+    def _ask(self, actor: Actor, id: str) -> None:
+        actor.send(
+            f"<iq type='get' id='{id}' to='{actor.role.domain}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        )
+
+    def _round_trip(self, actor: Actor, id: str) -> None:
+        self._ask(actor, id)
+        self._await(actor, {id})
+
+    def _await(self, actor: Actor, ids: set[str]) -> None:
+        """Wait for answers; an actor whose stream ends instead has nothing more to come."""
+        try:
+            actor.until_results(ids)
+        except Gone:
+            actor.bound = False
 
     def _until_answered(self, actor: Actor) -> None:
         """The answer to the barrier's own `<r/>` is dropped, those before it are not."""
@@ -338,7 +374,9 @@ def _sends(play: Play, who: Actor, step: Step) -> None:
         text = play.names.fill(block.replace("\n", ""), xml=False)
         who.write(unescape(text), play.split)
     else:
-        who.send(play.names.fill(block.strip()), play.split)
+        text = play.names.fill(block.strip())
+        who.send(text, play.split)
+    play.said(who, text)
 
 
 @_step(r"WHO receives:")

@@ -101,6 +101,6 @@ def unescape(text: str) -> bytes:
 
 def _repeated(match: re.Match[str]) -> str:
     count, text = int(match.group(1)), match.group(2)
-    if "#" not in text:
+    if "%%" not in text:
         return text * count
-    return "".join(text.replace("#", str(number)) for number in range(1, count + 1))
+    return "".join(text.replace("%%", str(number)) for number in range(1, count + 1))
