@@ -96,6 +96,8 @@ class Server:
         self.clients = Clients(config, reactor, self.router, throttle, self.contexts)
         self.ports: dict[str, list[ListeningPort]] = {"client": [], "client-tls": []}
         self.accounts.changed.append(self._account_changed)
+        # The contacts of an account that is deleted are told so: its roster has to be in memory.
+        self.accounts.leaving.append(self.router.load)
 
     def start(self) -> None:
         """Take up what was left behind, then listen. Raises OSError for a port that is taken."""

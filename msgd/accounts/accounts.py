@@ -5,7 +5,7 @@ the addressee of a stanza, console and command line for their care. Keeps what w
 names that have no account are kept and answered the same way, so that time does not tell them apart.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar, cast
 
 from twisted.internet.interfaces import IReactorFromThreads
@@ -109,6 +109,9 @@ class Accounts:
         #: Called after the commit with the bare address and "password", "disabled" or "deleted": its
         #: sessions have to end.
         self.changed: list[Callable[[JID, str], None]] = []
+        #: Awaited with the bare address before an account is deleted: what is to be told of it
+        #: afterwards has to be known before.
+        self.leaving: list[Callable[[JID], Awaitable[object]]] = []
 
     async def find(self, jid: JID) -> Account | None:
         """Return the account of an address (its resource does not matter), None if there is none."""
@@ -146,6 +149,8 @@ class Accounts:
 
         Who gets the name afterwards is another account: nothing is kept by name.
         """
+        for prepare in self.leaving:
+            await prepare(jid.bare)
         await self._change(jid, lambda c: store.remove(c, jid), "deleted")
 
     async def list(self, domain: str, after: str = "", most: int = 1000) -> list[AccountRecord]:
