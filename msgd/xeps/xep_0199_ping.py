@@ -38,8 +38,9 @@ class Ping(Extension):
 
     def start(self) -> None:
         """Begin to look for silent clients."""
-        #: Sessions that were pinged and not heard since, with the time of the ping.
-        self.pinged: dict[Session, float] = {}
+        #: Sessions that were pinged and not heard since: when that was, and when they were last
+        #: heard before.
+        self.pinged: dict[Session, tuple[float, float]] = {}
         self._round: Iterator[Session] = iter(())
         self._count = 0
         self._timer: Any = self.router.clock.callLater(TICK, self._tick)
@@ -70,15 +71,16 @@ class Ping(Extension):
         interval = self.config.ping.interval
         if not interval:
             return
-        silent_since = self.router.clock.seconds() - interval
+        now = self.router.clock.seconds()
         for session in sessions:
-            if session.last_received <= silent_since and session.stream is not None:
+            # Heard in the future is also long ago: the machine's clock was set back.
+            if abs(now - session.last_received) >= interval and session.stream is not None:
                 self._ping(session)
 
     def _ping(self, session: Session) -> None:
         if session in self.pinged:
             return
-        self.pinged[session] = self.router.clock.seconds()
+        self.pinged[session] = self.router.clock.seconds(), session.last_received
         self._count += 1
         session.send(
             Stanza.build(
@@ -94,8 +96,8 @@ class Ping(Extension):
     def _end_dead_connections(self) -> None:
         now = self.router.clock.seconds()
         timeout = self.config.ping.timeout
-        for session, since in list(self.pinged.items()):
-            if session.last_received >= since or session.stream is None:
+        for session, (since, heard) in list(self.pinged.items()):
+            if session.last_received != heard or session.stream is None or now < since:
                 # Any byte proves the client alive, whatever it thinks of pings.
                 del self.pinged[session]
             elif now - since >= timeout:

@@ -118,6 +118,21 @@ def test_any_byte_is_an_answer_and_later_silence_is_asked_again(world: World) ->
     assert (pinged(client), client.cuts) == (2, [])
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_clock_that_was_set_back_hides_no_dead_client(world: World, answers: bool) -> None:
+    (client,) = world.add()
+    world.clock.rightNow -= 365 * 86400
+    world.ping.stop()
+    world.ping.start()  # the reactor's timers are not what is tested here
+    world.run(3)
+    assert pinged(client) == 1
+    if answers:
+        client.last_received = world.clock.seconds()
+    world.run(TIMEOUT + 3)
+    assert client.cuts == ([] if answers else ["connection-timeout"])
+    assert pinged(client) == 1
+
+
 def test_a_session_without_a_connection_is_not_pinged(world: World) -> None:
     (client,) = world.add()
     client.stream = None
