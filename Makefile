@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: run demo test lint conf clean
 
 run: $(VENV)/.installed
-	@MSGD_NEXT=1 $(BIN)/msgd serve --domain localhost --data data $(ARGS)
+	@$(BIN)/msgd serve --domain localhost --data data $(ARGS)
 
 demo: $(VENV)/.installed
 	@$(BIN)/msgd demo

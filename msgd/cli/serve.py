@@ -14,9 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from OpenSSL import SSL
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 
+from msgd.cli.faults import has_ipv6, port_faults
 from msgd.cli.settings import checked, configured, find_config, write_state
 from msgd.config import Config, ConfigError, load
+from msgd.wire.certificates import examine
 
 if TYPE_CHECKING:
     from msgd.app import Server
@@ -40,13 +51,11 @@ def serve(file: Path | None, data: Path | None, settings: Sequence[str], domains
 
     from msgd import app
 
-    app.run(config, announce, reload_and_log)
+    app.run(config, announce, Reloader(config).on_signal)
 
 
 def usable(config: Config) -> Config:
     """The configuration, when a server can start with it here. Raises ConfigError."""
-    from msgd.cli.faults import has_ipv6, port_faults
-
     if "::" in config.listen.addresses and not has_ipv6():
         left = [address for address in config.listen.addresses if address != "::"]
         config = load(config.file, {**config.overrides, "listen.addresses": left})
@@ -66,14 +75,6 @@ def raise_open_files() -> None:
 
 def begin_log(config: Config) -> None:
     """Write the log to standard error, from the configured level on."""
-    from twisted.logger import (
-        FilteringLogObserver,
-        LogLevel,
-        LogLevelFilterPredicate,
-        globalLogBeginner,
-        textFileLogObserver,
-    )
-
     # Typed as Any: mypy cannot read Twisted's interfaces.
     predicate: Any = LogLevelFilterPredicate(LogLevel.levelWithName(config.log.level))
     text: Any = textFileLogObserver(sys.stderr)
@@ -105,8 +106,6 @@ def _for_people(config: Config, ports: dict[str, list[tuple[str, int]]]) -> list
     for name, listed in ports.items():
         where = ", ".join(_shown(*each) for each in listed)
         lines += [f"  {names.get(name, name):<24} {where}"] if listed else []
-    if not sys.stdout.isatty() and not os.environ.get("MSGD_NEXT"):
-        return lines
     return lines + _next_steps(config)
 
 
@@ -134,44 +133,35 @@ def _next_steps(config: Config) -> list[str]:
     return [*steps, "Ctrl-C stops the server; nothing is lost.", ""]
 
 
-def reload_and_log(server: Server) -> None:
-    """What SIGHUP does."""
-    from twisted.logger import Logger
+class Reloader:
+    """Reads configuration and certificates again; what is bad is refused, and the old stays."""
 
-    log = Logger("msgd")
-    for line in reload(server):
-        log.warn("{line}", line=line)
+    def __init__(self, config: Config) -> None:
+        # What the server could live with at its start is no reason to refuse; a worse certificate is.
+        self._known = {str(fault) for fault in examine(config)}
 
+    def on_signal(self, server: Server) -> None:
+        """What SIGHUP does: reload, and log what came of it."""
+        log = Logger("msgd")
+        for line in self.reload(server):
+            log.warn("{line}", line=line)
 
-def reload(server: Server) -> list[str]:
-    """Read configuration and certificates again; what is bad is refused, and the old stays.
-
-    Returns what happened, for the log or the console.
-    """
-    from OpenSSL import SSL
-
-    try:
-        config, changed, restart = server.config.reload()
-        checked(config)
-        _refuse_new_certificate_faults(server.config, config)
-        server.reconfigure(config, changed)
-    except ConfigError as error:
-        refused = [f"refused: {fault}" for fault in error.faults]
-    except (SSL.Error, OSError) as error:
-        refused = [f"refused: {error}"]
-    else:
-        lines = ["reloaded; changed: " + (", ".join(changed) or "nothing")]
-        if restart:
-            lines.append("after a restart: " + ", ".join(restart))
-        return lines
-    return [*refused, "the old configuration stays"]
-
-
-def _refuse_new_certificate_faults(old: Config, new: Config) -> None:
-    """What the server could live with at its start is no reason; a worse certificate is."""
-    from msgd.wire.certificates import examine
-
-    known = {str(fault) for fault in examine(old)}
-    faults = [fault for fault in examine(new) if str(fault) not in known]
-    if faults:
-        raise ConfigError(faults)
+    def reload(self, server: Server) -> list[str]:
+        """Reload; returns what happened, line by line."""
+        try:
+            config, changed, restart = server.config.reload()
+            checked(config)
+            faults = examine(config)
+            new = [fault for fault in faults if str(fault) not in self._known]
+            if new:
+                raise ConfigError(new)
+            server.reconfigure(config, changed)
+        except ConfigError as error:
+            refused = [f"refused: {fault}" for fault in error.faults]
+        except (SSL.Error, OSError) as error:
+            refused = [f"refused: {error}"]
+        else:
+            self._known = {str(fault) for fault in faults}
+            lines = ["reloaded; changed: " + (", ".join(changed) or "nothing")]
+            return lines + (["after a restart: " + ", ".join(restart)] if restart else [])
+        return [*refused, "the old configuration stays"]

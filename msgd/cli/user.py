@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from msgd.accounts.errors import AccountError
-from msgd.cli.administration import Administration, open_administration
 from msgd.cli.settings import configured, find_config, read_state
 from msgd.config import Config, load
 from msgd.wire.jid import JID, JIDError
+
+if TYPE_CHECKING:
+    from msgd.cli.administration import Administration
 
 _ADDRESS: Final = click.argument("address", metavar="NAME@DOMAIN")
 #: What is said when the accounts refuse something, instead of the protocol's condition.
@@ -89,6 +91,8 @@ def delete(address: str, yes: bool, file: Path | None, data: Path | None, settin
 @configured
 def list_accounts(domain: str | None, file: Path | None, data: Path | None, settings: Sequence[str]) -> None:
     """List the accounts of a domain, or of all."""
+    from msgd.cli.administration import open_administration
+
     config = find_config(file, data, settings)
     _require_domain(domain or config.domains[0], config)
     domains = [domain] if domain else list(config.domains)
@@ -118,6 +122,8 @@ class _Work:
         self.accounts: Administration
 
     def __enter__(self) -> _Work:
+        from msgd.cli.administration import open_administration
+
         self.accounts = open_administration(self._config)
         return self
 
