@@ -84,7 +84,7 @@ class Msgd:
     """One server and its data directory; may be started, stopped and killed any number of times.
 
     `options` are lines of TOML with dotted keys (`registration.open = true`). `environment` is added to
-    the child's.
+    the child's. The clock of a `movable` server can be advanced.
     """
 
     def __init__(
@@ -94,13 +94,16 @@ class Msgd:
         accounts: Iterable[NewAccount] = (),
         domain: str = "localhost",
         environment: dict[str, str] | None = None,
+        movable: bool = False,
     ) -> None:
         self.data = data
         self.domain = domain
         self.environment = environment or {}
+        self.movable = movable
         self.configuration = data / "msgd.toml"
         self.log = data / "log"
         self.process: subprocess.Popen[str] | None = None
+        self._lines: queue.Queue[str | None] = queue.Queue()
         self.ready: dict[str, str] = {}
         data.mkdir(parents=True, exist_ok=True)
         data.chmod(0o700)
@@ -124,41 +127,47 @@ class Msgd:
 
     def start(self) -> None:
         """Start, and return when it listens. Raises ServerFailed."""
-        command = [sys.executable, "-m", "msgd", "serve", "--config", str(self.configuration)]
+        module = "tests.movable" if self.movable else "msgd"
+        command = [sys.executable, "-m", module, "serve", "--config", str(self.configuration)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=self.data, text=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=self.data,
+                text=True,
             )
-        self.ready = self._await_ready()
+        self._lines = queue.Queue()
+        threading.Thread(target=self._read, args=(self.process, self._lines), daemon=True).start()
+        line = self._await("ready ")
+        self.ready = dict(word.split("=", 1) for word in line.split()[1:])
 
-    def _await_ready(self) -> dict[str, str]:
-        """The words of the line `ready client=HOST:PORT …` that says where it listens."""
-        process = self.process
-        assert process is not None and process.stdout is not None
-        output = process.stdout
-        lines: queue.Queue[str | None] = queue.Queue()
+    def _read(self, process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
+        """Pass on what the server says, in a thread."""
+        assert process.stdout is not None
+        with process.stdout as output, self.log.open("a") as log:
+            for line in output:
+                log.write(line)
+                log.flush()
+                lines.put(line)
+        lines.put(None)
 
-        def reader() -> None:
-            with self.log.open("a") as log:
-                for line in output:
-                    lines.put(line)
-                    log.write(line)
-                    log.flush()
-            lines.put(None)
-
-        threading.Thread(target=reader, daemon=True).start()
+    def _await(self, beginning: str) -> str:
+        """The next line of its output that begins so. Raises ServerFailed."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 line = None
             if line is None:
                 self.kill()
-                raise ServerFailed(f"msgd did not start:\n{self.tail()}")
-            if line.startswith("ready "):
-                return dict(word.split("=", 1) for word in line.split()[1:])
+                raise ServerFailed(f"msgd did not say '{beginning}':\n{self.tail()}")
+            if line.startswith(beginning):
+                return line
 
     @property
     def pid(self) -> int:
@@ -180,7 +189,7 @@ class Msgd:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise ServerFailed(f"msgd does not stop:\n{self.tail()}") from None
-            self.process = None
+            self._forget()
             if status != 0:
                 raise ServerFailed(f"msgd stopped with status {status}:\n{self.tail()}")
 
@@ -189,7 +198,12 @@ class Msgd:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.process = None
+            self._forget()
+
+    def _forget(self) -> None:
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process = None
 
     def reload(self) -> None:
         """SIGHUP."""
@@ -205,5 +219,8 @@ class Msgd:
         raise ServerFailed("the console is not there yet")
 
     def advance(self, seconds: float) -> None:
-        """Move the server's clock (the console command is there in test mode alone)."""
-        self.command(f"clock advance {seconds:g}")
+        """Move the clock of a movable server."""
+        assert self.movable and self.process is not None and self.process.stdin is not None
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        self._await("moved")

@@ -16,7 +16,6 @@ from tests.specification.connection import End, Event
 from tests.specification.match import STANZAS, Recipient, show
 from tests.specification.transcript import SPECIFICATION
 
-
 #: What we have read once is well-formed; namespaces that are no URIs are the clients' affair.
 _PARSER = etree.XMLParser(recover=True, huge_tree=True)
 

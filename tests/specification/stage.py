@@ -125,7 +125,12 @@ class Stage:
         if self._prosody:
             server = Prosody(directory, accounts)
         else:
-            server = Msgd(directory, options, accounts)
+            movable = any(
+                step.sentence.startswith("The clock")
+                for each in audience
+                for step in each.transcript.steps
+            )
+            server = Msgd(directory, options, accounts, movable=movable)
         server.start()
         return server
 
