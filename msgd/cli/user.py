@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from msgd.accounts.errors import AccountError
-from msgd.cli.settings import configured, find_config, read_state
+from msgd.cli.settings import configured, find_config, is_running, read_state
 from msgd.config import Config, load
 from msgd.wire.jid import JID, JIDError
 
@@ -50,6 +50,7 @@ def passwd(address: str, file: Path | None, data: Path | None, settings: Sequenc
         work.accounts.must_exist(work.jid)
         work.accounts.set_password(work.jid, _password())
         click.echo(f"{work.jid} has a new password")
+        work.note_open_sessions()
 
 
 @user.command()
@@ -60,6 +61,7 @@ def disable(address: str, file: Path | None, data: Path | None, settings: Sequen
     with _Work(address, file, data, settings) as work:
         work.accounts.disable(work.jid)
         click.echo(f"{work.jid} can log in no more")
+        work.note_open_sessions()
 
 
 @user.command()
@@ -84,6 +86,7 @@ def delete(address: str, yes: bool, file: Path | None, data: Path | None, settin
             click.confirm(f"Delete {work.jid} with its roster and messages?", abort=True)
         work.accounts.delete(work.jid)
         click.echo(f"{work.jid} is deleted")
+        work.note_open_sessions()
 
 
 @user.command("list")
@@ -133,6 +136,11 @@ class _Work:
             remedy = _REMEDIES.get(error.condition)
             text = f"{self.jid}: {error.text}" + (f"; {remedy}" if remedy else "")
             raise click.ClickException(text) from None
+
+    def note_open_sessions(self) -> None:
+        """Say what a change beside a running server does not do."""
+        if is_running(self._config):
+            click.echo("the server runs: sessions that are open now go on until they end", err=True)
 
 
 def _config_for(jid: JID, file: Path | None, data: Path | None, settings: Sequence[str]) -> Config:

@@ -62,6 +62,8 @@ def test_commands_find_the_server_by_its_data(server: Msgd, tmp_path: Path) -> N
     added = msgd(tmp_path, "user", "add", "juliet@localhost", typed="secret\n")
     assert (added.code, added.output) == (0, "juliet@localhost can log in\n")
     assert msgd(tmp_path, "user", "list").output == "juliet@localhost\n"
+    changed = msgd(tmp_path, "user", "disable", "juliet@localhost")
+    assert "sessions that are open now go on" in changed.errors
     wrong = msgd(tmp_path, "user", "add", "juliet@localhos", typed="secret\n")
     assert "localhos is not a domain of this server" in wrong.errors
     checked = msgd(tmp_path, "check")
