@@ -158,7 +158,10 @@ class Spool:
                 mailbox.held = None
         if entry.stored:
             self._delete(entry)
-        elif not entry.writing:
+        elif entry.writing:
+            # Its row may be there before we are told: a drain that begins now must pass it over.
+            self.deleting.add(entry.id)
+        else:
             self.spared += 1
         if mailbox.drain is not None:
             mailbox.drain.gone.add(entry.id)
@@ -251,6 +254,8 @@ class Spool:
         self._writes -= 1
         for entry in entries:
             entry.writing = False
+            if error is not None and entry.done:
+                self.deleting.discard(entry.id)
         if error is None:
             self._committed(entries, deleted)
         elif not isinstance(error, Conflict):
