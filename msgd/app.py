@@ -17,6 +17,7 @@ from msgd.accounts.accounts import Accounts, open_accounts
 from msgd.accounts.throttle import LoginThrottle
 from msgd.clients import Clients
 from msgd.config import Config
+from msgd.console.listeners import Console
 from msgd.routing.presence import Presence
 from msgd.routing.resumption import Resumption
 from msgd.routing.roster import Roster
@@ -52,7 +53,13 @@ _READ_SESSIONS: Final = select(
 
 
 class Server:
-    """One msgd. `start` opens the doors, `shutdown` closes them and keeps what has to be kept."""
+    """One msgd. `start` opens the doors, `shutdown` closes them and keeps what has to be kept.
+
+    `stop` and `reload` are what the console calls; `run` provides them.
+    """
+
+    stop: Callable[[float], None]
+    reload: Callable[[], list[str]]
 
     def __init__(self, config: Config, reactor: Any) -> None:
         self.config = config
@@ -95,6 +102,7 @@ class Server:
         self.contexts.replace(load_contexts(config))
         self.clients = Clients(config, reactor, self.router, throttle, self.contexts)
         self.ports: dict[str, list[ListeningPort]] = {"client": [], "client-tls": []}
+        self.console = Console(self)
         self.accounts.changed.append(self._account_changed)
         # The contacts of an account that is deleted are told so: its roster has to be in memory.
         self.accounts.leaving.append(self.router.load)
@@ -112,6 +120,7 @@ class Server:
         for address in listen.addresses:
             self._listen("client", address, listen.client, self.clients.accepted)
             self._listen("client-tls", address, listen.client_tls, self.clients.accepted_direct)
+        self.console.start()
 
     def _listen(
         self, name: str, address: str, port: int | None, accepted: Callable[..., None]
@@ -162,6 +171,7 @@ class Server:
 
     async def _shutdown(self, grace: float) -> None:
         _log.info("stopping")
+        self.console.stop()
         for ports in self.ports.values():
             for port in ports:
                 port.stop()
@@ -232,12 +242,12 @@ def load_contexts(config: Config) -> dict[str, SSL.Context]:
     return contexts
 
 
-def run(config: Config, ready: Callable[[Server], None], reload: Callable[[Server], None]) -> None:
+def run(config: Config, ready: Callable[[Server], None], reload: Callable[[Server], list[str]]) -> None:
     """Run a server until it is told to stop.
 
-    SIGTERM and SIGINT stop it gracefully; SIGHUP calls `reload`. `ready` is called once clients can
-    connect. What keeps it from starting is raised: OSError for a port, `DatabaseError` for the
-    storage, `CertificateError`.
+    SIGTERM and SIGINT stop it gracefully; SIGHUP and the console's command call `reload`, which says
+    what came of it. `ready` is called once clients can connect. What keeps it from starting is raised:
+    OSError for a port, `DatabaseError` for the storage, `CertificateError`, `ConsoleError`.
     """
     from twisted.internet import reactor as installed
 
@@ -253,18 +263,24 @@ def run(config: Config, ready: Callable[[Server], None], reload: Callable[[Serve
             failures.append(error)
             reactor.stop()
 
-    def stop() -> None:
+    def stop(grace: float = _GRACE) -> None:
         if not server.stopping:
-            server.shutdown(_GRACE).addErrback(
+            server.shutdown(grace).addErrback(
                 lambda failure: _log.failure("stopping failed", failure)
             ).addBoth(lambda _: reactor.stop())
 
     def on_signal(action: Callable[[], None]) -> Callable[[int, object], None]:
         return lambda number, frame: reactor.callFromThread(action)
 
+    def reload_and_log() -> None:
+        for line in server.reload():
+            _log.warn("{line}", line=line)
+
+    server.stop = stop
+    server.reload = lambda: reload(server)
     signal.signal(signal.SIGTERM, on_signal(stop))
     signal.signal(signal.SIGINT, on_signal(stop))
-    signal.signal(signal.SIGHUP, on_signal(lambda: reload(server)))
+    signal.signal(signal.SIGHUP, on_signal(reload_and_log))
     reactor.callWhenRunning(start)
     # What exists now lives as long as the process: the collector need not look at it again.
     gc.collect()

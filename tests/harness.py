@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from msgd.accounts.credentials import HASHES, LEAST_ITERATIONS, Verifier, derive
+from msgd.console.client import ask
 from msgd.storage.sqlite_file import SqliteFile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,7 +130,7 @@ class Msgd:
         """Start, and return when it listens. Raises ServerFailed."""
         module = "tests.movable" if self.movable else "msgd"
         command = [sys.executable, "-m", module, "serve", "--config", str(self.configuration)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MSGD_TEST_CLOCK": "1", **self.environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -216,7 +217,10 @@ class Msgd:
 
     def command(self, line: str) -> str:
         """A console command by the unix socket; its answer. Raises ServerFailed."""
-        raise ServerFailed("the console is not there yet")
+        answer = ask(self.data / "console", line)
+        if not answer["ok"]:
+            raise ServerFailed(f"`{line}`: {answer['error']}")
+        return "\n".join(answer.get("text", ()))
 
     def advance(self, seconds: float) -> None:
         """Move the clock of a movable server."""

@@ -17,7 +17,6 @@ import click
 from OpenSSL import SSL
 from twisted.logger import (
     FilteringLogObserver,
-    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     globalLogBeginner,
@@ -51,7 +50,7 @@ def serve(file: Path | None, data: Path | None, settings: Sequence[str], domains
 
     from msgd import app
 
-    app.run(config, announce, Reloader(config).on_signal)
+    app.run(config, announce, Reloader(config).reload)
 
 
 def usable(config: Config) -> Config:
@@ -139,12 +138,6 @@ class Reloader:
     def __init__(self, config: Config) -> None:
         # What the server could live with at its start is no reason to refuse; a worse certificate is.
         self._known = {str(fault) for fault in examine(config)}
-
-    def on_signal(self, server: Server) -> None:
-        """What SIGHUP does: reload, and log what came of it."""
-        log = Logger("msgd")
-        for line in self.reload(server):
-            log.warn("{line}", line=line)
 
     def reload(self, server: Server) -> list[str]:
         """Reload; returns what happened, line by line."""

@@ -1,0 +1,141 @@
+"""Console commands about the server itself: status, memory, queues, reload, shutdown, help."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Final
+
+from msgd import __version__
+from msgd.console.registry import REGISTRY, CommandError, Context, command
+from msgd.console.text import Answer, Rows, duration
+from msgd.wire import reactor
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+@command("help [COMMAND...]", "what there is")
+async def help_(context: Context, *words: str) -> Answer:
+    """Lists the commands, or explains one."""
+    if not words:
+        return Rows(
+            ("command", "what it does"),
+            [(each.usage, each.summary) for each in sorted(REGISTRY.commands.values(), key=lambda c: c.name)],
+        )
+    name = " ".join(words)
+    found = REGISTRY.commands.get(name)
+    if found is None:
+        family = [c for c in REGISTRY.commands.values() if c.name.split()[0] == words[0]]
+        if not family:
+            raise CommandError(f"there is no command `{name[:40]}`; `help` lists them")
+        return Rows(("command", "what it does"), [(each.usage, each.summary) for each in family])
+    return [found.usage, f"  {found.summary}", *([f"  {found.text}"] if found.text else [])]
+
+
+@command("status", "how the server is")
+async def status(context: Context) -> Answer:
+    """Version, uptime, what it serves, and whether something is wrong."""
+    server = context.server
+    router = server.router
+    fault = server.database.fault
+    if fault is not None or server.spool.failing:
+        storage = f"FAULT: {fault or 'cannot write'}; senders get no acknowledgements until it is mended"
+    else:
+        storage = "well"
+    sessions = list(router.table.sessions())
+    away = sum(1 for session in sessions if session.transport is None)
+    details: list[tuple[str, object]] = [
+        ("version", __version__),
+        ("up", duration(server.reactor.seconds() - server.started)),
+        ("domains", ", ".join(sorted(router.table.domains))),
+        ("storage", storage),
+        ("sessions", len(sessions)),
+        ("of these away", away),
+        ("streams not logged in", len(router.streams)),
+        ("stanzas routed", router.routed),
+        ("faults in handlers", router.failures),
+        ("stopping", server.stopping),
+    ]
+    return Rows(("what", "value"), details)
+
+
+@command("queues", "what waits, and where")
+async def queues(context: Context) -> Answer:
+    """The longest queues of the server: the first place to look when something is slow."""
+    server = context.server
+    sessions = list(server.router.table.sessions())
+    managed = [each.stream_management for each in sessions if each.stream_management is not None]
+    lengths = [sm.queue_length for sm in managed]
+    buffers = [session.buffered for session in sessions]
+    waiting = [len(account.mailbox.waiting or ()) for account in server.router.table.accounts()]
+    draining = sum(1 for account in server.router.table.accounts() if account.mailbox.drain is not None)
+    return Rows(
+        ("queue", "length", "longest"),
+        [
+            ("messages not safe yet", server.spool.pending, None),
+            ("jobs for the database", server.database.waiting, None),
+            ("sent and not acknowledged", sum(lengths), max(lengths, default=0)),
+            ("bytes waiting for sockets", sum(buffers), max(buffers, default=0)),
+            ("messages in memory for nobody", sum(waiting), max(waiting, default=0)),
+            ("accounts being drained", draining, None),
+        ],
+    )
+
+
+@command("memory", "where the memory is")
+async def memory(context: Context) -> Answer:
+    """Resident memory of the process and how many objects of each kind there are."""
+    with open("/proc/self/statm") as statm:
+        resident = int(statm.read().split()[1]) * _PAGE
+    table = context.server.router.table
+    accounts = list(table.accounts())
+    sessions = sum(len(account.sessions) for account in accounts)
+    return Rows(
+        ("what", "value"),
+        [
+            ("resident KiB", resident // 1024),
+            ("open descriptors", len(os.listdir("/proc/self/fd"))),
+            ("accounts in memory", len(accounts)),
+            ("sessions", sessions),
+            ("streams not logged in", len(context.server.router.streams)),
+            ("entries held by sessions", sum(len(account.mailbox.held or ()) for account in accounts)),
+            ("objects that the collector knows", len(gc.get_objects())),
+            ("collections", sum(generation["collections"] for generation in gc.get_stats())),
+        ],
+    )
+
+
+@command("extensions", "what is implemented")
+async def extensions(context: Context) -> Answer:
+    """The specifications that are loaded, with their versions."""
+    rows = []
+    for extension in context.server.router.extensions.loaded:
+        version = getattr(extension.xep, "version", "")
+        rows.append((extension.xep.name, version, type(extension).__name__))
+    return Rows(("specification", "version", "module"), sorted(rows))
+
+
+@command("reload", "read configuration and certificates again")
+async def reload(context: Context) -> Answer:
+    """Nobody is dropped. What is bad is refused with the reason, and the old configuration stays."""
+    return context.server.reload()
+
+
+@command("shutdown [SECONDS]", "stop the server, losing nothing")
+async def shutdown(context: Context, seconds: str = "5") -> Answer:
+    """Clients are told, everything accepted is stored, sessions that can be resumed are kept for the next
+    start. SECONDS is how long storage that fails is waited for."""
+    if not seconds.isdigit():
+        raise CommandError("SECONDS is a whole number")
+    context.server.reactor.callLater(0.1, context.server.stop, float(seconds))
+    return "stopping"
+
+
+async def _advance(context: Context, seconds: str) -> Answer:
+    """For tests: moves the server's clock forward."""
+    reactor.advance(float(seconds))
+    return f"moved by {seconds} seconds"
+
+
+if os.environ.get("MSGD_TEST_CLOCK"):
+    command("clock advance SECONDS", "move the clock (tests only)")(_advance)
