@@ -18,6 +18,7 @@ from msgd.accounts.throttle import LoginThrottle
 from msgd.clients import Clients
 from msgd.config import Config
 from msgd.console.listeners import Console
+from msgd.routing.legacy_session import LegacySession
 from msgd.routing.presence import Presence
 from msgd.routing.resumption import Resumption
 from msgd.routing.roster import Roster
@@ -94,6 +95,7 @@ class Server:
         )
         self.expiry = Expiry(self.router)
         self.router.extensions.load(roster)
+        self.router.extensions.load(LegacySession(self.router))
         for extension in ALL:
             self.router.extensions.load(extension(self.router))
 

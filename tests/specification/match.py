@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -165,6 +166,12 @@ def match_text(wanted: str, got: str, known: Bindings) -> Bindings | None:
     """`known` and what was captured, or None."""
     if "{" not in wanted:
         return known if wanted == got else None
+    if wanted.startswith("{base64:") and wanted.endswith("}"):
+        try:
+            inside = base64.b64decode(got, validate=True).decode()
+        except ValueError:
+            return None
+        return match_text(wanted[8:-1], inside, known)
     pattern, names = "", []
     for part in _TOKEN.split(wanted):
         variable = VARIABLE.fullmatch(part)
