@@ -11,7 +11,7 @@ import socket
 import stat
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
@@ -21,10 +21,8 @@ from zope.interface import implementer  # type: ignore[import-untyped]  # has no
 
 from msgd.console import commands_server, commands_sessions, commands_spool, commands_users
 from msgd.console.password import is_password
+from msgd.console.registry import Server
 from msgd.console.terminal import TerminalProtocol
-
-if TYPE_CHECKING:
-    from msgd.app import Server
 
 _log = Logger("msgd.console")
 #: Operators at once; more is a script gone wild.

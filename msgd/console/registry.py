@@ -10,17 +10,34 @@ import difflib
 import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
+from msgd.accounts.accounts import Accounts
+from msgd.config import Config
 from msgd.console.text import Answer
+from msgd.routing.router import Router
+from msgd.spool.spool import Spool
+from msgd.storage.database import Database
 from msgd.wire.jid import JID, JIDError
-
-if TYPE_CHECKING:
-    from msgd.app import Server
 
 
 class CommandError(Exception):
     """The command cannot be done; one line that says why and what to do."""
+
+
+class Server(Protocol):
+    """What commands work on; the app provides it."""
+
+    config: Config
+    reactor: Any
+    database: Database
+    accounts: Accounts
+    router: Router
+    spool: Spool
+    started: float
+    stopping: bool
+    stop: Callable[[float], None]
+    reload: Callable[[], list[str]]
 
 
 class Terminal(Protocol):

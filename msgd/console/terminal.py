@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -17,12 +17,9 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]  # has no types
 
-from msgd.console.registry import REGISTRY, CommandError, Context
+from msgd.console.registry import REGISTRY, CommandError, Context, Server
 from msgd.console.text import data_of, lines_of, safe
 from msgd.storage.database import DatabaseError
-
-if TYPE_CHECKING:
-    from msgd.app import Server
 
 _log = Logger("msgd.console")
 PROMPT: Final = b"msgd> "
