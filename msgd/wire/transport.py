@@ -259,7 +259,11 @@ class Connection:
         except (SSL.WantWriteError, SSL.WantReadError, BlockingIOError):
             pass
         except (SSL.Error, OSError):
-            return  # the read side reports the loss
+            # The read side reports the loss. Until then it must not look as if all had arrived.
+            self._pending = data[sent:]
+            if self._closing:
+                self._gone()
+            return
         if sent < len(data):
             self._pending = data[sent:]
             self._reactor.addWriter(self)
