@@ -493,7 +493,7 @@ class ClientNegotiation:
 def _version_is_1(version: str | None) -> bool:
     """RFC 6120 §4.7.5: at least 1.0; a greater one is answered with 1.0."""
     major, _, minor = (version or "0.9").partition(".")
-    return major.isdigit() and minor.isdigit() and int(major[:9]) >= 1
+    return major.isascii() and major.isdigit() and minor.isdigit() and int(major[:9]) >= 1
 
 
 def _sasl_failure(condition: str, text: str = "") -> bytes:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 
 from msgd.routing.session import Session
-from msgd.routing.stream_management import NAMESPACE, Sent, StreamManagement, too_high
+from msgd.routing.stream_management import (
+    NAMESPACE,
+    REQUEST,
+    Sent,
+    StreamManagement,
+    counter,
+    too_high,
+)
 from msgd.wire.errors import STANZAS_NAMESPACE, StreamError
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
@@ -90,8 +97,8 @@ class Resumption:
         if not resume:
             return f"<enabled xmlns='{NAMESPACE}'/>".encode()
         self._sessions[id] = session
-        asked = attributes.get("max", "")
-        longest = min(self.longest, int(asked)) if asked.isdigit() else self.longest
+        asked = counter(attributes.get("max", ""))
+        longest = min(self.longest, asked) if asked is not None else self.longest
         sm.longest = longest or self.longest
         location = f" location='{self.location}'" if self.location else ""
         return (f"<enabled xmlns='{NAMESPACE}' id='{id}' resume='true' max='{sm.longest}'"
@@ -130,14 +137,14 @@ class Resumption:
         Only the account itself may resume it; to others the id is unknown.
         """
         previous = attributes.get("previd", "")
-        h = attributes.get("h", "")
-        if not (h.isascii() and h.isdigit()) or int(h) >= 2**32:
+        handled = counter(attributes.get("h", ""))
+        if handled is None:
             raise ResumeFailed("bad-request")
         session = self._sessions.get(previous)
         if session is None or session.jid.bare != account:
             known = self._handled.get(previous) if session is None else None
             raise ResumeFailed("item-not-found", known)
-        return Resumed(session, int(h))
+        return Resumed(session, handled)
 
     async def take_over(self, resumed: Resumed) -> bytes:
         """Prepare the session for its new connection; `<resumed/>` and what was not acknowledged.
@@ -167,7 +174,11 @@ class Resumption:
         # Only where storage fails is something not safe now: the client then sends it again.
         sm.rewind()
         head = f"<resumed xmlns='{NAMESPACE}' previd='{sm.id}' h='{sm.received}'/>".encode()
-        return head + b"".join(_bytes(sent) for sent in sm.queue or ())
+        # A request on the old connection is answered by nobody: ask anew for what is sent again.
+        sm.requested = sm.queue is not None
+        sm.awaiting_since = self._router.clock.seconds()
+        again = b"".join(_bytes(sent) for sent in sm.queue or ())
+        return head + again + (REQUEST if sm.requested else b"")
 
     # -- over a restart ------------------------------------------------------------------------
 
@@ -263,10 +274,17 @@ def _state(session: Session, sm: StreamManagement) -> dict[str, Any]:
         "presence": _text(session.presence.raw) if session.presence is not None else "",
         "directed": [str(jid) for jid in session.directed or ()],
         "queue": [
-            (0, _text(sent)) if isinstance(sent, bytes) else (getattr(sent, "id", 0), _text(sent.raw))
+            (_kept_id(sent), _text(sent if isinstance(sent, bytes) else sent.raw))
             for sent in sm.queue or ()
         ],
     }
+
+
+def _kept_id(sent: Sent) -> int:
+    """The id under which the spool still keeps it; 0 when another resource has acknowledged it."""
+    if isinstance(sent, bytes) or getattr(sent, "done", False):
+        return 0
+    return int(getattr(sent, "id", 0))
 
 
 def _text(raw: bytes) -> str:

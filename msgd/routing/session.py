@@ -12,7 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from msgd.routing.stream_management import NAMESPACE as SM_NAMESPACE
-from msgd.routing.stream_management import REQUEST, Kept, Receipt, Sent, StreamManagement, too_high
+from msgd.routing.stream_management import (
+    REQUEST,
+    Kept,
+    Receipt,
+    Sent,
+    StreamManagement,
+    counter,
+    too_high,
+)
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.stanza import Stanza
@@ -185,9 +193,10 @@ class Session:
     def _acknowledged(self, text: str) -> None:
         sm = self.stream_management
         assert sm is not None  # the caller looked
-        done = sm.acknowledge(int(text)) if text.isascii() and text.isdigit() else None
+        handled = counter(text)
+        done = sm.acknowledge(handled) if handled is not None else None
         if done is None:
-            self.kick(too_high(int(text) if text.isdigit() else 0, sm.sent))
+            self.kick(too_high(handled or 0, sm.sent))
             return
         self.forget(done)
         sm.requested = False

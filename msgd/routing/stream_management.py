@@ -24,6 +24,14 @@ REQUEST: Final = b"<r xmlns='urn:xmpp:sm:3'/>"
 MODULO: Final = 2**32
 
 
+def counter(text: str) -> int | None:
+    """The number in an attribute such as `h`, an xs:unsignedInt; None when it is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        return None
+    number = int(text)
+    return number if number < MODULO else None
+
+
 def too_high(handled: int, sent: int) -> StreamError:
     """The client acknowledges more than it was sent (XEP-0198 §4)."""
     app = f"<handled-count-too-high xmlns='{NAMESPACE}' h='{handled}' send-count='{sent}'/>"
@@ -61,9 +69,9 @@ class Receipt:
 class StreamManagement:
     """The state of one managed stream; it outlives the socket when `resumable`."""
 
-    __slots__ = ("_unsafe", "acknowledged", "answer", "asked", "awaiting_since", "hibernating_since",
-                 "id", "longest", "queue", "received", "requested", "resumable", "sent",
-                 "when_safe")  # fmt: skip
+    __slots__ = ("_unsafe", "acknowledged", "answer", "asked", "asked_again", "awaiting_since",
+                 "hibernating_since", "id", "longest", "queue", "received", "requested", "resumable",
+                 "sent", "when_safe")  # fmt: skip
 
     def __init__(self, id: str, resumable: bool, answer: Callable[[int], None]) -> None:
         self.id = id
@@ -72,7 +80,9 @@ class StreamManagement:
         # in
         self.received = 0
         self._unsafe: deque[tuple[int, Receipt]] | None = None
-        self.asked = False
+        # What had been received at the first request that is not answered yet, and at the last.
+        self.asked: int | None = None
+        self.asked_again = 0
         self.when_safe: Callable[[], None] | None = None  # called once when all received is safe
         # out
         self.sent = 0
@@ -106,36 +116,47 @@ class StreamManagement:
         return self.received
 
     def request(self) -> None:
-        """The client asks (`<r/>`): answer when all it sent so far is safe."""
+        """The client asks (`<r/>`): answer when all it sent before is safe.
+
+        Not when all it sent since is safe too: a client that keeps sending would wait for ever.
+        """
         if self._unsafe is None or self.safe == self.received:
             self.answer(self.received)
-        else:
-            self.asked = True
+            return
+        if self.asked is None:
+            self.asked = self.received
+        self.asked_again = self.received
 
     def settled(self) -> None:
         """A receipt was settled: a request that waited may be answered now."""
-        if (self.asked or self.when_safe is not None) and self.safe == self.received:
-            if self.asked:
-                self.asked = False
-                self.answer(self.received)
-            if self.when_safe is not None:
-                told, self.when_safe = self.when_safe, None
-                told()
+        if self.asked is None and self.when_safe is None:
+            return
+        safe = self.safe
+        if self.asked is not None and (safe - self.asked) % MODULO < MODULO // 2:
+            done = (safe - self.asked_again) % MODULO < MODULO // 2
+            self.asked = None if done else self.asked_again
+            self.answer(safe)
+        if self.when_safe is not None and safe == self.received:
+            self._tell_safe()
 
     def answer_partly(self) -> None:
         """Storage is in trouble: tell who waits what is safe so far."""
-        if self.asked:
-            self.asked = False
+        if self.asked is not None:
+            self.asked = None
             self.answer(self.safe)
         if self.when_safe is not None:
-            told, self.when_safe = self.when_safe, None
+            self._tell_safe()
+
+    def _tell_safe(self) -> None:
+        told, self.when_safe = self.when_safe, None
+        if told is not None:
             told()
 
     def rewind(self) -> None:
         """On resumption: the client was told `safe`, and sends the stanzas behind that again."""
         self.received = self.safe
         self._unsafe = None
-        self.asked = False
+        self.asked = None
 
     # -- out -----------------------------------------------------------------------------------
 
