@@ -135,8 +135,11 @@ class Spool:
 
     def hold_again(self, session: Session, id: int, raw: bytes) -> None:
         """After a restart: the session holds a stored entry that it had not acknowledged."""
-        entry = Entry(id, session.account, raw)
-        entry.stored = True
+        # Several sessions may hold it; it is one entry, to be counted and deleted once.
+        entry = (session.account.mailbox.held or {}).get(id)
+        if entry is None:
+            entry = Entry(id, session.account, raw)
+            entry.stored = True
         self.hand_over(entry, session)
 
     # -- what sessions tell --------------------------------------------------------------------
