@@ -28,7 +28,7 @@ from msgd.routing.table import Table
 from msgd.spool.expiry import Expiry
 from msgd.spool.spool import Spool
 from msgd.storage import schema
-from msgd.storage.database import Connection
+from msgd.storage.database import Connection, Database
 from msgd.storage.sqlite import open_database
 from msgd.wire.certificates import certificate_for
 from msgd.wire.errors import StreamError
@@ -69,7 +69,7 @@ class Server:
         self.stopping = False
 
         # who may log in, and what is kept
-        self.database = open_database(config.data / "msgd.sqlite", reactor, claim=True)
+        self.database: Database = open_database(config.data / "msgd.sqlite", reactor, claim=True)
         self.accounts: Accounts = open_accounts(self.database, reactor, config.login.iterations)
         throttle = LoginThrottle(
             reactor,
