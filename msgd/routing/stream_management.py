@@ -177,7 +177,7 @@ class StreamManagement:
         newly = (handled - self.acknowledged) % MODULO
         outstanding = (self.sent - self.acknowledged) % MODULO
         if newly > outstanding:
-            return [] if (self.acknowledged - handled) % MODULO < MODULO // 2 else None
+            return [] if handled <= self.acknowledged else None
         queue = self.queue
         if not newly or queue is None:
             return []

@@ -30,6 +30,8 @@ _log = Logger("msgd.spool.drain")
 _PAGE: Final = 200
 #: Seconds until the database is asked again after a fault.
 _RETRY: Final = 2.0
+#: Seconds after which a message that waited only in memory says since when.
+_NOTICED: Final = 1.0
 _END: Final = b"</message>"
 
 
@@ -141,6 +143,8 @@ class Drain:
                 break
             id = next(iter(mailbox.waiting))
             entry = mailbox.waiting.pop(id)
+            if self._router.clock.seconds() - accepted_at(id) >= _NOTICED:
+                entry.raw = _with_delay(entry.raw, id, self._account.jid.domain)
             for session in self._targets(entry):
                 self._spool.hand_over(entry, session)
         mailbox.waiting = None
@@ -173,5 +177,7 @@ def _with_delay(raw: bytes, id: int, domain: str) -> bytes:
     """The stanza with the time at which it was accepted (XEP-0203, XEP-0160 §3)."""
     stamp = datetime.fromtimestamp(accepted_at(id), UTC)
     text = stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{text}'/>"
-    return raw.removesuffix(_END) + delay.encode() + _END
+    delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{text}'/>".encode()
+    if raw.endswith(delay + _END):
+        return raw  # from an attempt before
+    return raw.removesuffix(_END) + delay + _END

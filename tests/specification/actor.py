@@ -81,6 +81,7 @@ class Actor:
         self.sent: deque[str] = deque()
         self.resumption = ""
         self.asked = 0
+        self.count = 0
 
     @property
     def connected(self) -> bool:
@@ -105,11 +106,11 @@ class Actor:
     def send(self, text: str, split: bool = False) -> None:
         """Send XML, and count its stanzas when the stream is managed."""
         if "urn:xmpp:sm:3" in text:
-            if "<r" in text:
-                self.asked += len(re.findall(r"<r[\s/]", text))
-            if not self.managing:
-                self.by_hand = True
-        elif self.managing and _STANZA_START.match(text.lstrip()):
+            self.asked += len(re.findall(r"<r[\s/]", text))
+            if "<enable" in text or "<resume" in text:
+                self.count = 0
+        self.count += len(_STANZA_START.findall(text))
+        if self.managing and not self.by_hand and _STANZA_START.match(text.lstrip()):
             self.sent.append(text)
         self.write(text.encode("utf-8", "surrogatepass"), split)
 
@@ -130,10 +131,13 @@ class Actor:
             return False
         if event.tag in STANZAS:
             self.received += 1
-        elif event.tag == SM + "resumed":
+        elif event.tag in (SM + "enabled", SM + "resumed"):
             self.bound = True
+            self.by_hand = not self.managing
         elif event.tag == SM + "a":
-            self.asked -= 1
+            # One answer may be for several requests, when it says that all is safe.
+            whole = event.get("h") == str(self.count)
+            self.asked = 0 if whole else max(0, self.asked - 1)
         if not self.managing or self.by_hand:
             return False
         if event.tag == SM + "r":
@@ -300,11 +304,11 @@ class Actor:
         """Connect and resume (XEP-0198 §5); sends again what the server did not get."""
         received, full = self.received, self.recipient
         self._to_features()
-        self.by_hand = self.role.by_hand
         self.write(
             f"<resume xmlns='urn:xmpp:sm:3' h='{received}' previd='{self.resumption}'/>".encode()
         )
         resumed = self.expect(SM + "resumed")
+        self.by_hand = self.role.by_hand
         self.received, self.recipient = received, full
         self.managing = self.acknowledging = True
         self._acknowledged(int(resumed.get("h", "0")))

@@ -28,7 +28,7 @@ _WHO = r"(?P<who>[A-Z]\w*)"
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _STEPS: list[tuple[re.Pattern[str], Callable[..., None]]] = []
 #: Steps that cannot overtake what somebody else has sent.
-_ONLY_LISTENS = re.compile(r" (?:receives|discards) |'s (?:stream|connection) ends")
+_ONLY_LISTENS = re.compile(r" (?:receives|discards)\b|'s (?:stream|connection) ends")
 _ERROR = "{urn:ietf:params:xml:ns:xmpp-streams}"
 
 
@@ -82,7 +82,8 @@ class Play:
         except BadBlock:
             self._speaker = None  # nothing of ours may come inside a stanza
         else:
-            self._speaker = who
+            counted = "urn:xmpp:sm:3" in text  # nor be counted with what the transcript sends
+            self._speaker = None if counted else who
 
     def run(self) -> None:
         """Play it. Raises Failed."""
