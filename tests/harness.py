@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 
 from msgd.accounts.credentials import HASHES, LEAST_ITERATIONS, Verifier, derive
-from msgd.console.client import ask
+from msgd.console.client import NoConsole, ask
 from msgd.storage.sqlite_file import SqliteFile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,8 +99,9 @@ class Msgd:
     ) -> None:
         self.data = data
         self.domain = domain
-        self.environment = environment or {}
-        self.movable = movable
+        self.environment = dict(environment or {})
+        if movable:
+            self.environment["MSGD_TEST_CLOCK"] = "1"
         self.configuration = data / "msgd.toml"
         self.log = data / "log"
         self.process: subprocess.Popen[str] | None = None
@@ -128,13 +129,12 @@ class Msgd:
 
     def start(self) -> None:
         """Start, and return when it listens. Raises ServerFailed."""
-        module = "tests.movable" if self.movable else "msgd"
-        command = [sys.executable, "-m", module, "serve", "--config", str(self.configuration)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MSGD_TEST_CLOCK": "1", **self.environment}
+        command = [sys.executable, "-m", "msgd", "serve", "--config", str(self.configuration)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
@@ -190,7 +190,7 @@ class Msgd:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise ServerFailed(f"msgd does not stop:\n{self.tail()}") from None
-            self._forget()
+            self.process = None
             if status != 0:
                 raise ServerFailed(f"msgd stopped with status {status}:\n{self.tail()}")
 
@@ -199,12 +199,7 @@ class Msgd:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self._forget()
-
-    def _forget(self) -> None:
-        if self.process is not None and self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process = None
+            self.process = None
 
     def reload(self) -> None:
         """SIGHUP."""
@@ -216,15 +211,16 @@ class Msgd:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-lines:])
 
     def command(self, line: str) -> str:
-        """A console command by the unix socket; its answer. Raises ServerFailed."""
-        answer = ask(self.data / "console", line)
+        """A command of the console, by its unix socket; its answer in lines. Raises ServerFailed."""
+        try:
+            answer = ask(self.data / "console", line)
+        except NoConsole as error:
+            raise ServerFailed(f"{error}\n{self.tail()}") from None
         if not answer["ok"]:
             raise ServerFailed(f"`{line}`: {answer['error']}")
-        return "\n".join(answer.get("text", ()))
+        rows = [" ".join(map(str, row.values())) for row in answer.get("rows", ())]
+        return "\n".join([*answer.get("text", ()), *rows])
 
     def advance(self, seconds: float) -> None:
-        """Move the clock of a movable server."""
-        assert self.movable and self.process is not None and self.process.stdin is not None
-        self.process.stdin.write(f"{seconds}\n")
-        self.process.stdin.flush()
-        self._await("moved")
+        """Move the clock of a movable server; what becomes due happens."""
+        self.command(f"clock advance {seconds:g}")

@@ -207,6 +207,8 @@ class Actor:
 
     def open_connection(self, direct: bool = False) -> None:
         """TCP, with TLS when direct."""
+        if self.connection is not None:
+            self.connection.close()
         self.connection = Connection(self.server.address(direct))
         self.unclaimed.clear()
         self.bound = self.managing = False
