@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import LargeBinary, bindparam, cast, delete, func, select
 
 from msgd.spool.entry import Entry, checksum
 from msgd.storage import schema
@@ -20,8 +20,10 @@ _INSERT: Final = upsert(_spool)
 _DELETE: Final = delete(_spool).where(
     _spool.c.account_id == bindparam("account"), _spool.c.id == bindparam("entry")
 )
+# A damaged row may have become text that is no text, which could not even be read.
+_BYTES: Final = cast(_spool.c.stanza, LargeBinary)
 _PAGE: Final = (
-    select(_spool.c.id, _spool.c.checksum, _spool.c.stanza)
+    select(_spool.c.id, _spool.c.checksum, _BYTES)
     .where(_spool.c.account_id == bindparam("account"), _spool.c.id > bindparam("after"))
     .order_by(_spool.c.id)
     .limit(bindparam("most"))
@@ -33,7 +35,7 @@ _LIST: Final = (
     .limit(bindparam("most"))
 )
 _EXPIRED: Final = (
-    select(_spool.c.account_id, _spool.c.id, _spool.c.stanza, schema.account.c.domain,
+    select(_spool.c.account_id, _spool.c.id, _BYTES, schema.account.c.domain,
            schema.account.c.name)
     .join(schema.account, schema.account.c.id == _spool.c.account_id)
     .where(_spool.c.id < bindparam("before"))
