@@ -28,7 +28,7 @@ from msgd.routing.table import Table
 from msgd.spool.expiry import Expiry
 from msgd.spool.spool import Spool
 from msgd.storage import schema
-from msgd.storage.database import Connection, Database
+from msgd.storage.database import Connection, Database, DatabaseError
 from msgd.storage.sqlite import open_database
 from msgd.wire.certificates import certificate_for
 from msgd.wire.errors import StreamError
@@ -196,7 +196,11 @@ class Server:
         self.expiry.stop()
         for extension in self.router.extensions.loaded:
             extension.stop()
-        await self.database.write(lambda connection: _write_sessions(connection, rows))
+        try:
+            await self.database.write(lambda connection: _write_sessions(connection, rows))
+        except DatabaseError as error:
+            _log.error("no session can be kept over the restart: {error}", error=str(error))
+            rows = []
         await self.database.close()
         _log.info("stopped; {count} sessions can be resumed", count=len(rows))
 
