@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 from tests.crash.client import Client, Lost
 from tests.crash.journal import Delivery, Journal, Message
+from tests.crash.stream import Connection
 
 _STANZA_ID: Final = "{urn:xmpp:sid:0}stanza-id"
 #: Messages that a sender has out at once.
@@ -35,6 +36,14 @@ class World:
     dead: bool = False
     #: Called with each message that is acknowledged.
     on_safe: Callable[[Message], None] = lambda message: None
+    #: Connections that nobody looks at any more, to be closed with the life.
+    left_behind: list[Connection] = field(default_factory=list)
+
+    def leave_behind(self, client: Client) -> None:
+        """The client's network is gone and the server does not know."""
+        connection = client.leave_behind()
+        if connection is not None:
+            self.left_behind.append(connection)
 
     def client(self, name: str, resource: str = "one") -> Client:
         """A client whose messages are written down."""
@@ -108,8 +117,7 @@ class Sender:
             if dice.random() < 0.01:
                 client.cut()
             elif dice.random() < 0.005:
-                behind = client.leave_behind()
-                asyncio.get_running_loop().call_later(0.5, behind.abort if behind else lambda: None)
+                world.leave_behind(client)
                 return
             await world.pause(0.006)
 
@@ -268,8 +276,7 @@ class Resuming(Recipient):
             client.cut()
             client.previous = None  # it has forgotten everything
         elif way < 0.45:
-            behind = client.leave_behind()
-            asyncio.get_running_loop().call_later(0.5, behind.abort if behind else lambda: None)
+            self.world.leave_behind(client)
         else:
             client.cut()
 

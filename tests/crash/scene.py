@@ -111,6 +111,8 @@ class Run:
         finally:
             for each in people:
                 each.cancel()
+            while world.left_behind:
+                world.left_behind.pop().abort()
             self._die()
         await self._server.dead()
 
