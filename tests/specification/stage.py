@@ -80,7 +80,7 @@ class Stage:
 
     def __init__(self, data: Path, everything: list[Performance], prosody: bool = False) -> None:
         self._data = data
-        self._everything = everything
+        self.everything = everything
         self._prosody = prosody
         self._shared: dict[tuple[str, ...], Startable] = {}
         self._numbers = itertools.count(1)
@@ -111,7 +111,7 @@ class Stage:
             self._shared[options] = self._server(
                 [
                     each
-                    for each in self._everything
+                    for each in self.everything
                     if each.transcript.options == options and not each.transcript.commands_server
                 ]
             )
