@@ -174,7 +174,7 @@ def test_two_resources_that_hold_the_same_are_resumed(stage: Stage) -> None:
         clients = [await stage.reader(resource=resource) for resource in ("one", "two")]
         for client in clients:
             client.answers = False
-        sent = await stage.write(3)
+        sent = await stage.write(1)
         for resource in ("one", "two"):
             await stage.read(sent, resource)
         await stage.stop()
