@@ -52,7 +52,7 @@ _STUCK: Final = 4 * 1024 * 1024
 class Session:
     """One bound resource. What others may use is what has no underscore."""
 
-    __slots__ = ("_last_received", "_stamp", "_stamp_with_lang", "account", "address", "available",
+    __slots__ = ("_last_received", "_sender", "_sender_and_lang", "account", "address", "available",
                  "connected", "directed", "ended", "expiry", "interested", "jid", "mechanism",
                  "presence", "priority", "router", "stream", "stream_management", "transport",
                  "unproven", "watched")  # fmt: skip
@@ -78,7 +78,7 @@ class Session:
         self.ended = False
         self.expiry: Any = None
         self._last_received = 0.0
-        self._stamp = self._stamp_with_lang = b" from='" + jid.attribute + b"'"
+        self._sender = self._sender_and_lang = b" from='" + jid.attribute + b"'"
 
     # -- the connection ------------------------------------------------------------------------
 
@@ -88,10 +88,10 @@ class Session:
         self.stream = stream
         self.address = transport.address
         self._last_received = transport.last_received
-        self._stamp_with_lang = self._stamp
+        self._sender_and_lang = self._sender
         if lang:
             # RFC 6120 §8.1.5: what has no language of its own has that of its stream.
-            self._stamp += b" xml:lang='" + escape(lang).encode() + b"'"
+            self._sender_and_lang += b" xml:lang='" + escape(lang).encode() + b"'"
         stream.listener = self
 
     @property
@@ -165,7 +165,7 @@ class Session:
                 receipt.settle()
             self.router.fail(stanza, StanzaError("jid-malformed", str(error)))
             return
-        stanza.stamp(self._stamp if stanza.lang is None else self._stamp_with_lang, self.jid)
+        stanza.stamp(self._sender if stanza.lang is not None else self._sender_and_lang, self.jid)
         self.router.from_client(self, stanza, receipt)
 
     def _check_sender(self, claimed: str) -> None:
