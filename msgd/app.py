@@ -33,8 +33,8 @@ from msgd.storage.sqlite import open_database
 from msgd.wire.certificates import certificate_for
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
+from msgd.wire.listening import ListeningPort
 from msgd.wire.tls import ServerContexts, make_context
-from msgd.wire.transport import ListeningPort
 from msgd.xeps import ALL
 
 _log = Logger("msgd")

@@ -18,8 +18,9 @@ from twisted.logger import Logger
 from msgd.accounts.accounts import Account, Accounts
 from msgd.accounts.throttle import LoginThrottle
 from msgd.config import Config
-from msgd.negotiation.client import ClientNegotiation, ResumeRefused
+from msgd.negotiation.client import ClientNegotiation
 from msgd.negotiation.sasl import SaslOptions
+from msgd.negotiation.server import ResumeRefused
 from msgd.routing.account import LiveAccount
 from msgd.routing.extension import STRANGER
 from msgd.routing.resumption import ResumeFailed, failed
@@ -37,7 +38,7 @@ _RESOURCE_BYTES: Final = 9
 
 
 class Clients:
-    """Everything that negotiation asks of the server (see `negotiation.client.Server`)."""
+    """Everything that negotiation asks of the server (see `negotiation.server.Server`)."""
 
     def __init__(
         self, config: Config, reactor: Any, router: Router, throttle: LoginThrottle,

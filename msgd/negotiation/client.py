@@ -6,41 +6,33 @@ Sources: RFC 6120 §4 (streams), §5 (STARTTLS), §6 (SASL), §7 (binding), XEP-
 
 from __future__ import annotations
 
-import base64
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from msgd.accounts.accounts import Account, Accounts
-from msgd.accounts.throttle import LoginThrottle
-from msgd.negotiation.sasl import (
-    Challenge,
-    SaslExchange,
-    SaslFailure,
-    SaslOptions,
-    Success,
-    channel_binding_feature,
-    decode_base64,
-    offered_mechanisms,
+from msgd.negotiation.authentication import (
+    SASL_NAMESPACE,
+    Authentication,
+    failure_element,
+    mechanisms_feature,
 )
+from msgd.negotiation.server import ResumeRefused, Server
 from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.stanza import Stanza
 from msgd.wire.transport import Connection
 from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape, parse
-from msgd.wire.xmlstream import Header, Limits, XMLStream
+from msgd.wire.xmlstream import Header, XMLStream
 
 _log = Logger("msgd.negotiation")
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
-_SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 _BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
 _LEGACY_SESSION: Final = "urn:ietf:params:xml:ns:xmpp-session"
 _SM: Final = "urn:xmpp:sm:3"
@@ -48,54 +40,9 @@ _STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message",
 _END: Final = b"</stream:stream>"
 #: Elements that may wait while an answer is worked on (a client that sends ahead).
 _AHEAD: Final = 32
-#: Failed attempts to log in on one connection (RFC 6120 §6.3.3 recommends 2 to 5).
-_ATTEMPTS: Final = 3
 
 #: One element of the stream, kept while an answer is worked on.
 _Frame = tuple[str, dict[str, str], tuple[str, ...], bytes]
-
-
-class Server(Protocol):
-    """What negotiation needs of the server; the app provides it."""
-
-    streams: set[Any]
-    clock: Any
-    accounts: Accounts
-    throttle: LoginThrottle
-    sasl_options: SaslOptions
-    limits_before_login: Limits
-    limits: Limits
-    negotiation_seconds: float
-    default_domain: str
-
-    def domain(self, text: str) -> JID | None:
-        """The domain of ours that `text` names."""
-
-    def context(self, domain: str | None) -> SSL.Context:
-        """The TLS context for a domain."""
-
-    def stream_features(self, domain: JID, authenticated: bool) -> bytes:
-        """Features that extensions add."""
-
-    def stranger_handler(self, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
-        """Who answers an IQ before authentication."""
-
-    async def bind(self, account: Account, resource: str, mechanism: str) -> Any:
-        """A new session, not attached yet. Raises StanzaError."""
-
-    async def resume(self, account: Account, attributes: dict[str, str]) -> tuple[Any, bytes]:
-        """A session to go on with, and what to send first. Raises ResumeRefused, StreamError."""
-
-    def started(self, session: Any) -> None:
-        """The session is attached and its binding answered."""
-
-
-class ResumeRefused(Exception):
-    """`<resume/>` cannot be done; `answer` is the `<failed/>` element."""
-
-    def __init__(self, answer: bytes) -> None:
-        super().__init__()
-        self.answer = answer
 
 
 class ClientNegotiation:
@@ -104,7 +51,7 @@ class ClientNegotiation:
     For an extension that answers strangers: `address`, `domain`, `secure`.
     """
 
-    __slots__ = ("_account", "_ahead", "_attempts", "_busy", "_deadline", "_exchange", "_header",
+    __slots__ = ("_account", "_ahead", "_authentication", "_busy", "_deadline", "_header",
                  "_mechanism", "_opened", "_server", "domain", "since", "stream",
                  "transport")  # fmt: skip
 
@@ -118,8 +65,7 @@ class ClientNegotiation:
         self._opened = False
         self._account: Any = None
         self._mechanism = ""
-        self._exchange: SaslExchange | None = None
-        self._attempts = 0
+        self._authentication: Authentication | None = None
         self._busy = False
         self._ahead: list[_Frame] = []
         self._deadline: Any = server.clock.callLater(server.negotiation_seconds, self._too_late)
@@ -205,20 +151,12 @@ class ClientNegotiation:
         if not self.transport.secure:
             return f"<starttls xmlns='{_TLS}'><required/></starttls>".encode()
         if self._account is None:
-            return self._mechanisms() + self._server.stream_features(domain, False)
+            extra = self._server.stream_features(domain, False)
+            return mechanisms_feature(self._server, self.transport) + extra
         return (
             f"<bind xmlns='{_BIND}'/>"
             f"<session xmlns='{_LEGACY_SESSION}'><optional/></session><sm xmlns='{_SM}'/>"
         ).encode() + self._server.stream_features(domain, True)
-
-    def _offered(self) -> list[str]:
-        return offered_mechanisms(self.transport.bindings(), self._server.sasl_options)
-
-    def _mechanisms(self) -> bytes:
-        """SASL mechanisms, and the channel bindings for -PLUS (XEP-0440)."""
-        names = "".join(f"<mechanism>{name}</mechanism>" for name in self._offered())
-        binding = channel_binding_feature(self.transport.bindings())
-        return f"<mechanisms xmlns='{_SASL}'>{names}</mechanisms>".encode() + binding
 
     def stream_closed(self) -> None:
         """The client goes."""
@@ -291,7 +229,7 @@ class ClientNegotiation:
             self.stream_closed()
         elif not self.transport.secure:
             self._before_tls(namespace, local)
-        elif namespace == _SASL and self._account is None:
+        elif namespace == SASL_NAMESPACE and self._account is None:
             self._sasl(local, attributes, raw)
         elif name == f"{CLIENT_NAMESPACE} iq" and self._account is None:
             self._stranger_iq(attributes, children, raw)
@@ -313,8 +251,8 @@ class ClientNegotiation:
             # What the client sent ahead in plain text is forgotten: nobody vouches for it.
             self.stream.reset()
             self.transport.start_tls(self._server.context(self.domain))
-        elif namespace == _SASL and local == "auth":
-            self._write(_sasl_failure("encryption-required"))
+        elif namespace == SASL_NAMESPACE and local == "auth":
+            self._write(failure_element("encryption-required"))
         elif namespace == CLIENT_NAMESPACE and local in ("message", "presence", "iq"):
             raise StreamError("not-authorized", "TLS and authentication come first")
         else:
@@ -350,71 +288,22 @@ class ClientNegotiation:
     # -- SASL ----------------------------------------------------------------------------------
 
     def _sasl(self, local: str, attributes: dict[str, str], raw: bytes) -> None:
+        if self._authentication is None:
+            assert self.domain is not None  # a header came before
+            self._authentication = Authentication(self._server, self.transport, self.domain)
         text = parse(raw).text or ""
-        if local == "auth":
-            if self._exchange is not None:
-                self._exchange = None
-                self._refuse(SaslFailure("aborted", "a new attempt began"))
-                return
-            self._work(self._begin(attributes.get("mechanism", ""), text))
-        elif local == "response" and self._exchange is not None:
-            self._work(self._step(self._exchange, text))
-        elif local == "abort" and self._exchange is not None:
-            self._exchange = None
-            self._refuse(SaslFailure("aborted"))
-        elif local in ("response", "abort"):
-            self._refuse(SaslFailure("malformed-request", "no authentication is under way"))
-        else:
-            raise StreamError("unsupported-stanza-type", "this element means nothing here")
+        self._work(self._authenticate(self._authentication, local, attributes, text))
 
-    async def _begin(self, mechanism: str, text: str) -> None:
-        assert self.domain is not None  # a header came before
-        server = self._server
-        try:
-            self._exchange = SaslExchange(
-                mechanism,
-                self.domain,
-                server.accounts,
-                self.transport.bindings(),
-                self._offered(),
-                throttle=server.throttle,
-                address=self.address,
-            )
-        except SaslFailure as failure:
-            self._refuse(failure)
-            return
-        self._mechanism = mechanism
-        await self._step(self._exchange, text)
-
-    async def _step(self, exchange: SaslExchange, text: str) -> None:
-        try:
-            answer = await exchange.respond(decode_base64(text))
-        except SaslFailure as failure:
-            self._exchange = None
-            self._refuse(failure)
-            return
-        if self.transport.closed:
-            return
-        if isinstance(answer, Challenge):
-            encoded = base64.b64encode(answer.data).decode()
-            self._write(f"<challenge xmlns='{_SASL}'>{encoded}</challenge>".encode())
-        else:
-            self._authenticated(answer)
-
-    def _authenticated(self, success: Success) -> None:
-        self._account = success.account
-        self._exchange = None
-        encoded = base64.b64encode(success.data).decode() if success.data else ""
-        self._write(f"<success xmlns='{_SASL}'>{encoded}</success>".encode())
-        self.stream.limits = self._server.limits
-        self.stream.reset()
-
-    def _refuse(self, failure: SaslFailure) -> None:
-        """A failed attempt; after a few the stream ends."""
-        self._attempts += 1
-        self._write(_sasl_failure(failure.condition, failure.text))
-        if self._attempts >= _ATTEMPTS:
-            self._fail(StreamError("policy-violation", "too many failed attempts"))
+    async def _authenticate(
+        self, authentication: Authentication, local: str, attributes: dict[str, str], text: str
+    ) -> None:
+        success = await authentication.take(local, attributes, text)
+        if success is not None and not self.transport.closed:
+            self._account = success.account
+            self._mechanism = authentication.mechanism
+            self._authentication = None
+            self.stream.limits = self._server.limits
+            self.stream.reset()
 
     # -- IQs of strangers ----------------------------------------------------------------------
 
@@ -494,11 +383,6 @@ def _version_is_1(version: str | None) -> bool:
     """RFC 6120 §4.7.5: at least 1.0; a greater one is answered with 1.0."""
     major, _, minor = (version or "0.9").partition(".")
     return major.isascii() and major.isdigit() and minor.isdigit() and int(major[:9]) >= 1
-
-
-def _sasl_failure(condition: str, text: str = "") -> bytes:
-    said = f"<text xml:lang='en'>{escape(text)}</text>" if text else ""
-    return f"<failure xmlns='{_SASL}'><{condition}/>{said}</failure>".encode()
 
 
 def _sm_failed(condition: str) -> bytes:

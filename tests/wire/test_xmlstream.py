@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from msgd.wire import xmlstream
+from msgd.wire import expat
 from msgd.wire.errors import StreamError
 from msgd.wire.xmlstream import Header, Limits, XMLStream
 
@@ -88,7 +88,7 @@ def test_elements_of_a_stream() -> None:
 @pytest.mark.parametrize("holds", [False, True])
 def test_cut_at_every_byte(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """One cut anywhere, a cut everywhere: the same elements at the same time."""
-    monkeypatch.setattr(xmlstream, "HOLDS_TOKENS_BACK", holds)
+    monkeypatch.setattr(expat, "HOLDS_TOKENS_BACK", holds)
     expected = hear(STREAM).frames
     for at in range(len(STREAM)):
         heard = hear(STREAM[:at], STREAM[at:])
@@ -102,7 +102,7 @@ def test_an_element_is_there_with_its_last_byte(
     holds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two cuts at every pair of places; nothing waits for bytes behind the element."""
-    monkeypatch.setattr(xmlstream, "HOLDS_TOKENS_BACK", holds)
+    monkeypatch.setattr(expat, "HOLDS_TOKENS_BACK", holds)
     short = b"<message to='a&gt;'><body a='>'>x</body><active xmlns='y'/></message>"
     for first in range(1, len(short) - 1):
         for second in range(first + 1, len(short)):
@@ -113,16 +113,16 @@ def test_an_element_is_there_with_its_last_byte(
 DEFERRING = """
 import sys
 sys.path.insert(0, {root!r})
-from msgd.wire import xmlstream
-real = xmlstream._new_parser
+from msgd.wire import expat
+real = expat.new_parser
 if hasattr(real(), "SetReparseDeferralEnabled"):
     def deferring():
         parser = real()
         parser.SetReparseDeferralEnabled(True)
         return parser
-    xmlstream._new_parser = deferring
-    assert xmlstream._holds_tokens_back(), "not recognised"
-    xmlstream.HOLDS_TOKENS_BACK = True
+    expat.new_parser = deferring
+    assert expat.holds_tokens_back(), "not recognised"
+    expat.HOLDS_TOKENS_BACK = True
 from tests.wire.test_xmlstream import HEADER, MESSAGE, hear
 for first in range(1, len(MESSAGE) - 1):
     for second in range(first + 1, len(MESSAGE)):
@@ -178,7 +178,7 @@ def test_an_expat_that_holds_tokens_back() -> None:
 def test_refused(
     bad: bytes, condition: str, holds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xmlstream, "HOLDS_TOKENS_BACK", holds)
+    monkeypatch.setattr(expat, "HOLDS_TOKENS_BACK", holds)
     heard = hear(HEADER, *(bad[at : at + 16384] for at in range(0, len(bad), 16384)), b">")
     assert heard.failure is not None and heard.failure.condition == condition
     # The shared parser is sound for the next stream.

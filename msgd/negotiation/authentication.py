@@ -1,0 +1,112 @@
+"""The SASL conversation of one client stream: elements in, elements out (RFC 6120 §6).
+
+The mechanisms are in `sasl.py`; here are their messages in and out of `<auth/>`, `<challenge/>`,
+`<response/>`, `<success/>` and `<failure/>`, and how many attempts a connection has.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+from msgd.negotiation.sasl import (
+    Challenge,
+    SaslExchange,
+    SaslFailure,
+    Success,
+    channel_binding_feature,
+    decode_base64,
+    offered_mechanisms,
+)
+from msgd.negotiation.server import Server
+from msgd.wire.errors import StreamError
+from msgd.wire.jid import JID
+from msgd.wire.transport import Connection
+from msgd.wire.xml import escape
+
+SASL_NAMESPACE: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
+#: Failed attempts to log in on one connection (RFC 6120 §6.3.3 recommends 2 to 5).
+_ATTEMPTS: Final = 3
+
+
+def mechanisms_feature(server: Server, transport: Connection) -> bytes:
+    """The stream feature: SASL mechanisms, and the channel bindings for -PLUS (XEP-0440)."""
+    bindings = transport.bindings()
+    names = offered_mechanisms(bindings, server.sasl_options)
+    listed = "".join(f"<mechanism>{name}</mechanism>" for name in names)
+    feature = f"<mechanisms xmlns='{SASL_NAMESPACE}'>{listed}</mechanisms>"
+    return feature.encode() + channel_binding_feature(bindings)
+
+
+def failure_element(condition: str, text: str = "") -> bytes:
+    """The `<failure/>` element (RFC 6120 §6.5)."""
+    said = f"<text xml:lang='en'>{escape(text)}</text>" if text else ""
+    return f"<failure xmlns='{SASL_NAMESPACE}'><{condition}/>{said}</failure>".encode()
+
+
+class Authentication:
+    """The attempts of one connection to log in to one domain."""
+
+    __slots__ = ("_attempts", "_domain", "_exchange", "_server", "_transport", "mechanism")
+
+    def __init__(self, server: Server, transport: Connection, domain: JID) -> None:
+        self._server = server
+        self._transport = transport
+        self._domain = domain
+        self._exchange: SaslExchange | None = None
+        self._attempts = 0
+        #: The mechanism of the attempt under way.
+        self.mechanism = ""
+
+    async def take(self, local: str, attributes: dict[str, str], text: str) -> Success | None:
+        """An element of the conversation, named `local`; answers it. `Success` once logged in.
+
+        Raises StreamError after too many failures, and for an element that means nothing.
+        """
+        try:
+            answer = await self._answer(local, attributes, text)
+        except SaslFailure as failure:
+            self._exchange = None
+            self._refuse(failure)
+            return None
+        encoded = base64.b64encode(answer.data).decode()
+        name = "challenge" if isinstance(answer, Challenge) else "success"
+        self._transport.write(f"<{name} xmlns='{SASL_NAMESPACE}'>{encoded}</{name}>".encode())
+        return answer if isinstance(answer, Success) else None
+
+    async def _answer(
+        self, local: str, attributes: dict[str, str], text: str
+    ) -> Challenge | Success:
+        exchange = self._exchange
+        if local == "auth":
+            if exchange is not None:
+                raise SaslFailure("aborted", "a new attempt began")
+            exchange = self._exchange = self._begin(attributes.get("mechanism", ""))
+        elif local not in ("response", "abort"):
+            raise StreamError("unsupported-stanza-type", "this element means nothing here")
+        elif exchange is None:
+            raise SaslFailure("malformed-request", "no authentication is under way")
+        elif local == "abort":
+            raise SaslFailure("aborted")
+        return await exchange.respond(decode_base64(text))
+
+    def _begin(self, mechanism: str) -> SaslExchange:
+        server, bindings = self._server, self._transport.bindings()
+        exchange = SaslExchange(
+            mechanism,
+            self._domain,
+            server.accounts,
+            bindings,
+            offered_mechanisms(bindings, server.sasl_options),
+            throttle=server.throttle,
+            address=self._transport.address,
+        )
+        self.mechanism = mechanism
+        return exchange
+
+    def _refuse(self, failure: SaslFailure) -> None:
+        """A failed attempt; after a few the stream ends."""
+        self._attempts += 1
+        self._transport.write(failure_element(failure.condition, failure.text))
+        if self._attempts >= _ATTEMPTS:
+            raise StreamError("policy-violation", "too many failed attempts")

@@ -1,0 +1,197 @@
+"""A framer: finds the elements of one XML stream in its bytes, and keeps those bytes as they came.
+
+One framer serves every entrance. It checks well-formedness and namespaces with expat, and holds every
+limit while it reads.
+"""
+
+from __future__ import annotations
+
+import pyexpat
+from dataclasses import dataclass
+from typing import Final
+
+from msgd.wire import expat
+from msgd.wire.errors import StreamError
+from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE
+
+_HEADER: Final = (
+    f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
+)
+#: How often the bytes of one element are read again on a build of expat that holds tokens back.
+_REREADS: Final = 32
+#: Attributes of one element; more serve nobody.
+MAX_ATTRIBUTES: Final = 64
+#: Elements within elements; real clients stay below 20.
+MAX_DEPTH: Final = 64
+
+#: One element of the stream: expanded name, attributes, expanded names of its children, its bytes.
+Frame = tuple[str, dict[str, str], tuple[str, ...], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one element of a stream may hold: bytes, and elements within it."""
+
+    size: int
+    elements: int
+
+
+class Framer:
+    """One expat parser inside a stream header, and the bytes of the element it is inside of."""
+
+    __slots__ = ("_events", "_offset", "_parse", "_parser", "count", "failure", "header", "held",
+                 "limits", "pending", "rereads")  # fmt: skip
+
+    def __init__(self, header: bytes = _HEADER) -> None:
+        self.header = header
+        self.pending = b""  # of the unfinished element
+        self.held = b""  # not yet given to expat (only where it holds tokens back)
+        self.limits = Limits(0, 0)
+        self.count = 0
+        self.rereads = 0
+        self.failure: StreamError | None = None  # what ends the stream behind the last elements
+        self._start()
+
+    def _start(self) -> None:
+        parser = expat.new_parser()
+        events: list[tuple[str, dict[str, str], list[str], int, int]] = []
+        depth = 0
+        elements = 0
+        start = 0
+        name = ""
+        attributes: dict[str, str] = {}
+        children: list[str] = []
+
+        def on_start(tag: str, found: dict[str, str]) -> None:
+            nonlocal depth, elements, start, name, attributes, children
+            if depth == 1:
+                start = parser.CurrentByteIndex
+                name = tag
+                attributes = found
+                children = []
+                elements = 0
+            elif depth == 2:
+                children.append(tag)
+            elif depth > MAX_DEPTH:
+                raise StreamError("policy-violation", f"elements nest deeper than {MAX_DEPTH}")
+            depth += 1
+            elements += 1
+            if elements > self.limits.elements and depth > 1 and self.limits.elements:
+                raise StreamError(
+                    "policy-violation", f"more than {self.limits.elements} elements in one"
+                )
+            if len(found) > MAX_ATTRIBUTES:
+                raise StreamError("policy-violation", f"more than {MAX_ATTRIBUTES} attributes")
+
+        def on_end(tag: str) -> None:
+            nonlocal depth
+            depth -= 1
+            if depth == 1:
+                events.append((name, attributes, children, start, parser.CurrentByteIndex))
+            elif depth == 0:
+                events.append(("", {}, [], parser.CurrentByteIndex, -1))
+
+        parser.StartElementHandler = on_start
+        parser.EndElementHandler = on_end
+        parser.Parse(self.header, False)
+        self._parser = parser
+        self._parse = parser.Parse
+        self._events = events
+        self._offset = len(self.header)  # of the first byte of `pending` within what expat read
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The elements completed by `data`; an empty name stands for the end of the stream.
+
+        Raises `StreamError`, or leaves it in `failure` when there are elements before the fault.
+        """
+        if expat.HOLDS_TOKENS_BACK:
+            data = self._hold(data)
+            if not data:
+                return []
+        self._give(data)
+        if self.pending:
+            data = self.pending + data
+        if expat.HOLDS_TOKENS_BACK and not self._events and data.endswith(b">"):
+            self._reread(data)
+        events = self._events
+        frames: list[Frame] = []
+        offset = self._offset
+        done = 0
+        for name, attributes, children, start, end in events:
+            start -= offset
+            if start != done and not data[done:start].isspace():
+                raise StreamError("bad-format", "text between the elements of the stream")
+            if end < 0:
+                frames.append(("", {}, (), b""))
+                done = len(data)
+                break
+            end -= offset
+            # expat tells the start of the end tag, or what is behind the '/>' of <an-empty/> one;
+            # the latter may be the end tag of the stream.
+            if data.startswith(b"</", end) and (
+                data[end - 2 : end] != b"/>" or b"<" in data[start + 1 : end]
+            ):
+                done = data.index(b">", end) + 1
+            else:
+                done = end
+            frames.append((name, attributes, tuple(children), data[start:done]))
+            if done - start > self.limits.size:
+                raise too_big(self.limits)
+        if events:
+            events.clear()
+            self.count += len(frames)
+        if self.failure is not None:
+            if frames:
+                return frames
+            raise self.failure
+        rest = data[done:] if done else data
+        if rest and rest.isspace():
+            done += len(rest)
+            rest = b""
+        elif frames:
+            self.rereads = 0
+        if len(rest) + len(self.held) > self.limits.size:
+            raise too_big(self.limits)
+        if rest and not rest.lstrip().startswith(b"<"):
+            raise StreamError("bad-format", "text between the elements of the stream")
+        self.pending = rest
+        self._offset = offset + done
+        return frames
+
+    def _give(self, data: bytes) -> None:
+        """Let expat read; a fault is kept until what came before it has been handled."""
+        try:
+            self._parse(data, False)
+        except pyexpat.ExpatError as error:
+            if not (self._events and self._events[-1][-1] < 0):  # nothing counts behind the end
+                self.failure = expat.translate(error, self.pending + data)
+        except StreamError as error:
+            self.failure = error
+
+    def _hold(self, data: bytes) -> bytes:
+        """Keep an unfinished tag back: this expat would not tell when it is finished."""
+        data = self.held + data
+        cut = data.rfind(b">") + 1
+        self.held = data[cut:]
+        if len(self.held) + len(self.pending) > self.limits.size:
+            raise too_big(self.limits)
+        if self.held.isspace():
+            cut, self.held = len(data), b""
+        return data[:cut]
+
+    def _reread(self, data: bytes) -> None:
+        """Nothing came of bytes that end a tag: read the unfinished element from its start."""
+        if self.rereads >= _REREADS:
+            raise StreamError("policy-violation", "the element comes in too many pieces")
+        self.rereads += 1
+        self._start()
+        self._give(data)
+
+    @property
+    def idle(self) -> bool:
+        """Between two elements."""
+        return not self.pending and not self.held
+
+
+def too_big(limits: Limits) -> StreamError:
+    return StreamError("policy-violation", f"an element is larger than {limits.size} bytes")

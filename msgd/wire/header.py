@@ -1,0 +1,114 @@
+"""The header of an XML stream: its start tag, read apart from all that follows (RFC 6120 §4.7, §4.8)."""
+
+from __future__ import annotations
+
+import pyexpat
+from dataclasses import dataclass
+from typing import Final
+
+from msgd.wire import expat
+from msgd.wire.errors import StreamError
+from msgd.wire.framer import MAX_ATTRIBUTES
+from msgd.wire.xml import STREAM_NAMESPACE
+
+#: Bytes of a stream header.
+MAX_HEADER: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The start tag of a stream (RFC 6120 §4.7)."""
+
+    namespace: str
+    """The default namespace: `jabber:client`, `jabber:server` …"""
+    to: str | None
+    from_: str | None
+    version: str | None
+    lang: str | None
+    plain: bool
+    """No prefix but `stream` is bound by it, so elements can be forwarded as they are."""
+    raw: bytes
+
+
+def parse_header(data: bytes) -> tuple[Header | None, bytes]:
+    """The stream header at the start of `data` and the bytes behind it, once it is complete."""
+    # UTF-16 and UTF-32, with or without a mark; told by as few bytes as may have come.
+    if data[:1] in (b"\xff", b"\xfe", b"\x00") or data[:2] == b"<\x00":
+        raise StreamError("unsupported-encoding", "the stream has to be UTF-8")
+    stripped = data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    if stripped and not stripped.startswith(b"<"):
+        raise StreamError("not-well-formed", "this is no XML stream")
+    end = _header_end(stripped)
+    found: list[tuple[str, dict[str, str]]] = []
+    parser = expat.new_parser()
+    prefixes: dict[str, str] = {}
+
+    def on_declaration(version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.upper() != "UTF-8":
+            raise StreamError("unsupported-encoding", "the stream has to be UTF-8")
+
+    def on_namespace(prefix: str | None, uri: str | None) -> None:
+        prefixes[prefix or ""] = uri or ""
+
+    def on_start(name: str, attributes: dict[str, str]) -> None:
+        found.append((name, attributes))
+
+    parser.XmlDeclHandler = on_declaration
+    parser.StartNamespaceDeclHandler = on_namespace
+    parser.StartElementHandler = on_start
+    head = stripped[:end] if end else stripped
+    try:
+        parser.Parse(head, False)
+    except pyexpat.ExpatError as error:
+        raise expat.translate(error, head) from None
+    if not end or not found:
+        return None, b""
+    name, attributes = found[0]
+    return _header(name, attributes, prefixes, head), stripped[end:]
+
+
+def _header_end(data: bytes) -> int:
+    """Where the start tag of the root ends: behind its '>' outside of quotes, or 0."""
+    at = 0
+    if data.startswith(b"<?"):
+        at = data.find(b"?>") + 2
+        if at < 2:
+            return 0
+    quote = 0
+    inside = False
+    for position in range(at, len(data)):
+        byte = data[position]
+        if quote:
+            if byte == quote:
+                quote = 0
+        elif byte in b"'\"" and inside:
+            quote = byte
+        elif byte == 0x3C:
+            inside = True
+        elif byte == 0x3E and inside:
+            return position + 1
+    return 0
+
+
+def _header(name: str, attributes: dict[str, str], prefixes: dict[str, str], raw: bytes) -> Header:
+    uri, _, local = name.rpartition(" ")
+    if uri != STREAM_NAMESPACE:
+        raise StreamError("invalid-namespace", "the stream's namespace is not the one of XMPP")
+    if local != "stream":
+        raise StreamError("bad-format", "a stream begins with <stream>")
+    if prefixes.get("stream") != STREAM_NAMESPACE:
+        raise StreamError("bad-namespace-prefix", "the prefix of the stream has to be 'stream'")
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise StreamError("policy-violation", "too many attributes")
+    tag = raw[raw.rindex(b"<") :]
+    if raw.endswith(b"/>"):
+        raise StreamError("bad-format", "the stream ends where it begins")
+    return Header(
+        namespace=prefixes.get("", ""),
+        to=attributes.get("to"),
+        from_=attributes.get("from"),
+        version=attributes.get("version"),
+        lang=attributes.get("http://www.w3.org/XML/1998/namespace lang"),
+        plain=set(prefixes) == {"", "stream"},
+        raw=tag,
+    )

@@ -1,0 +1,85 @@
+"""A listening socket: accepts connections a few at a time, and survives running out of descriptors."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from msgd.wire.reactor import Reactor
+
+
+class ListeningPort:
+    """A listening socket; `accepted` is called with each new connection's socket and address.
+
+    `address` and `port` are numeric; port 0 lets the system choose, `port` then tells which.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        address: str,
+        port: int,
+        accepted: Callable[[socket.socket, str], None],
+        backlog: int = 4096,
+    ) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind((address, port))
+            listening.listen(backlog)
+            listening.setblocking(False)
+        except OSError:
+            listening.close()
+            raise
+        self._socket = listening
+        self._reactor = reactor
+        self._accepted = accepted
+        self.address = address
+        self.port: int = listening.getsockname()[1]
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Accept no more."""
+        self._reactor.removeReader(self)
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted calls it in its log."""
+        return "listening"
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor stops."""
+
+    def doRead(self) -> None:
+        """Accept what waits, a few at a time so that established connections are not starved."""
+        for _ in range(32):
+            try:
+                accepted, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # the descriptors are used up, or the peer has gone already
+                self._rest()
+                return
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._accepted(accepted, peer[0])
+
+    def _rest(self) -> None:
+        """Out of descriptors: try again in a second instead of spinning."""
+        self._reactor.removeReader(self)
+        self._reactor.callLater(1.0, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._reactor.addReader(self)
