@@ -44,6 +44,8 @@ _SM_RESUME: Final = f"{SM_NAMESPACE} resume"
 _END: Final = b"</stream:stream>"
 #: Bytes waiting for a socket from which on nothing more is taken out of the spool for it.
 CONGESTED: Final = 65536
+#: The same for bytes that were sent and are not acknowledged.
+_UNACKNOWLEDGED: Final = 1024 * 1024
 #: Bytes waiting for a socket whose client is taken for gone. Messages wait in the spool long before;
 #: this is for presence and answers.
 _STUCK: Final = 4 * 1024 * 1024
@@ -113,7 +115,10 @@ class Session:
     def congested(self) -> bool:
         """Nothing more should be taken out of the spool for this session now."""
         sm = self.stream_management
-        if sm is not None and sm.queue_length >= self.router.config.stream_management.most_queued:
+        if sm is not None and (
+            sm.size > _UNACKNOWLEDGED
+            or sm.queue_length >= self.router.config.stream_management.most_queued
+        ):
             return True
         return self.transport is not None and self.transport.buffered > CONGESTED
 
@@ -217,7 +222,8 @@ class Session:
         sm = self.stream_management
         if sm is not None:
             sm.push(stanza.raw)
-            if sm.queue_length > 2 * self.router.config.stream_management.most_queued:
+            most = self.router.config.stream_management.most_queued
+            if sm.queue_length > 2 * most or sm.size > 4 * _STUCK:
                 self.kick(StreamError("resource-constraint", "too much was not acknowledged"))
                 return
         self._write(stanza.raw)

@@ -71,7 +71,7 @@ class StreamManagement:
 
     __slots__ = ("_unsafe", "acknowledged", "answer", "asked", "asked_again", "awaiting_since",
                  "hibernating_since", "id", "longest", "queue", "received", "requested", "resumable",
-                 "sent", "when_safe")  # fmt: skip
+                 "sent", "size", "when_safe")  # fmt: skip
 
     def __init__(self, id: str, resumable: bool, answer: Callable[[int], None]) -> None:
         self.id = id
@@ -88,6 +88,7 @@ class StreamManagement:
         self.sent = 0
         self.acknowledged = 0
         self.queue: deque[Sent] | None = None
+        self.size = 0  # bytes in it
         self.requested = False
         self.awaiting_since = 0.0
         self.hibernating_since: float | None = None
@@ -166,6 +167,7 @@ class StreamManagement:
         if queue is None:
             queue = self.queue = deque()
         queue.append(sent)
+        self.size += len(sent) if type(sent) is bytes else len(sent.raw)  # type: ignore[union-attr]  # no bytes
         self.sent = (self.sent + 1) % MODULO
 
     def acknowledge(self, handled: int) -> list[Sent] | None:
@@ -183,8 +185,11 @@ class StreamManagement:
             return []
         done = [queue.popleft() for _ in range(newly)]
         self.acknowledged = handled
-        if not queue:
+        if queue:
+            self.size -= sum(len(sent) if isinstance(sent, bytes) else len(sent.raw) for sent in done)
+        else:
             self.queue = None
+            self.size = 0
         return done
 
     @property

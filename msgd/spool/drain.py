@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _log = Logger("msgd.spool.drain")
 #: Rows read at once.
 _PAGE: Final = 200
+#: Their bytes: they are in memory until they are taken.
+_PAGE_BYTES: Final = 256 * 1024
 #: Seconds until the database is asked again after a fault.
 _RETRY: Final = 2.0
 #: Seconds after which a message that waited only in memory says since when.
@@ -104,7 +106,9 @@ class Drain:
             # What is acknowledged but not yet deleted may be in the page.
             deleting = set(self._spool.deleting)
             rows, corrupt, after = await self._router.database.read(
-                partial(store.page, account=account.id, after=after, most=_PAGE)
+                partial(
+                    store.page, account=account.id, after=after, most=_PAGE, most_bytes=_PAGE_BYTES
+                )
             )
             if corrupt:
                 await self._set_aside(corrupt)
@@ -115,10 +119,16 @@ class Drain:
                 return True
 
     async def _deliver_row(self, row: store.Row, deleting: set[int]) -> bool:
-        session = await self._taker()
-        if session is None:
-            return False
         mailbox = self._account.mailbox
+        while True:
+            session = await self._taker()
+            if session is None:
+                return False
+            older = next(iter(mailbox.waiting or ()), row.id)
+            if mailbox.waiting is None or older >= row.id:
+                break
+            # Its batch failed, and the one behind it did not: it is still the first.
+            self._spool.hand_over(mailbox.waiting.pop(older), session)
         if row.id in deleting or row.id in self.gone or row.id in (mailbox.held or ()):
             return True
         waiting = mailbox.waiting
@@ -135,10 +145,10 @@ class Drain:
         """Deliver what is in memory only. False when rows have to be read again."""
         mailbox = self._account.mailbox
         while mailbox.waiting:
-            if mailbox.overflowed:
-                return False
             if await self._taker() is None:
                 return True
+            if mailbox.overflowed:
+                return False
             if not mailbox.waiting:
                 break
             id = next(iter(mailbox.waiting))

@@ -41,6 +41,10 @@ _RETRY: Final = 1.0
 _PROVE_AGAIN: Final = 1.0
 #: Entries in memory that wait for one account; more stay in the database only.
 _WAITING: Final = 1000
+#: The same in bytes of the whole mailbox.
+_WAITING_BYTES: Final = 1024 * 1024
+#: Bytes that are not written yet, of all accounts. More is refused: the disk does not keep up, or fails.
+_UNWRITTEN: Final = 64 * 1024 * 1024
 
 
 class Spool:
@@ -64,6 +68,7 @@ class Spool:
         self._timer: Any = None
         self._proving: Any = None
         self._writes = 0  # batches under way
+        self._unwritten = 0  # bytes in `_fresh` and in these batches
         self._retrying: Any = None
         #: The database does not take what should be stored: nothing is acknowledged.
         self.failing = False
@@ -84,8 +89,10 @@ class Spool:
         """Keep a message for `account` and send it to `targets`, as far as they can take it.
 
         Takes over `receipt`. False, and nothing taken, when the account's quota is used up and
-        there is nobody to deliver to.
+        there is nobody to deliver to. Raises StanzaError while too much waits for the disk.
         """
+        if self._unwritten > _UNWRITTEN:
+            raise StanzaError("resource-constraint", "the store does not keep up", type="wait")
         mailbox = account.mailbox
         takers = []
         if mailbox.drain is None:
@@ -109,6 +116,7 @@ class Spool:
             if targets:
                 self.drain(account)
         self._fresh.append(entry)
+        self._unwritten += entry.size
         if len(self._fresh) >= self.batch:
             self._commit()
         elif self._timer is None:
@@ -237,7 +245,12 @@ class Spool:
             return
         self._prove()
         fresh, self._fresh = self._fresh, deque()
-        entries = [entry for entry in fresh if not entry.done]
+        entries = []
+        for entry in fresh:
+            if entry.done:
+                self._unwritten -= entry.size
+            else:
+                entries.append(entry)
         deleted, self._deleted = self._deleted, []
         if entries or deleted:
             self._write(entries, deleted)
@@ -271,6 +284,7 @@ class Spool:
         else:
             _log.info("an entry for an account that is gone was dropped")
             for entry in entries:
+                self._unwritten -= entry.size
                 entry.done = True
                 entry.settle()
         if not self._writes and not self._fresh:
@@ -284,6 +298,7 @@ class Spool:
             self.failing = False
             _log.info("messages are stored again")
         for entry in entries:
+            self._unwritten -= entry.size
             self._stored(entry)
         self.deleting.difference_update(id for _, id in deleted)
         if self._fresh and self._timer is None:
@@ -300,7 +315,7 @@ class Spool:
         if waiting is None or entry.holders:
             return
         # Nobody is there for it: the row is enough. A drain under way still counts on it.
-        if mailbox.drain is None or len(waiting) > _WAITING:
+        if mailbox.drain is None or len(waiting) > _WAITING or mailbox.size > _WAITING_BYTES:
             if waiting.pop(entry.id, None) is not None and mailbox.drain is not None:
                 mailbox.overflowed = True
             if not waiting:
@@ -309,7 +324,7 @@ class Spool:
 
     def _failed(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
         """The database took nothing: keep all of it, tell nobody it is safe, try again."""
-        self._fresh.extend(entry for entry in entries if not entry.done)
+        self._fresh.extend(entries)
         self._fresh = deque(sorted(self._fresh, key=lambda entry: entry.id))
         self._deleted += deleted
         if not self.failing:

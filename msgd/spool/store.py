@@ -24,6 +24,15 @@ _DELETE: Final = delete(_spool).where(
 _BYTES: Final = cast(_spool.c.stanza, LargeBinary)
 _PAGE: Final = (
     select(_spool.c.id, _spool.c.checksum, _BYTES)
+    .where(
+        _spool.c.account_id == bindparam("account"),
+        _spool.c.id > bindparam("after"),
+        _spool.c.id <= bindparam("last"),
+    )
+    .order_by(_spool.c.id)
+)
+_SIZES: Final = (
+    select(_spool.c.id, func.length(_spool.c.stanza))
     .where(_spool.c.account_id == bindparam("account"), _spool.c.id > bindparam("after"))
     .order_by(_spool.c.id)
     .limit(bindparam("most"))
@@ -78,26 +87,34 @@ def write(connection: Connection, entries: list[Entry], deleted: list[tuple[int,
 
 
 def page(
-    connection: Connection, account: int, after: int, most: int
+    connection: Connection, account: int, after: int, most: int, most_bytes: int
 ) -> tuple[list[Row], list[int], int]:
     """The next rows of an account behind id `after`: the sound ones, the ids of the others, and
-    the id up to which was read (0 when there are no more)."""
+    the id up to which was read (0 when there are no more).
+
+    At most `most` rows, and so many that they have no more than `most_bytes`, or one.
+    """
+    sizes = connection.all(_SIZES, {"account": account, "after": after, "most": most})
+    last, ahead = 0, len(sizes)
+    for id, size in sizes:
+        if last and size > most_bytes:
+            break
+        last, ahead, most_bytes = id, ahead - 1, most_bytes - size
     rows: list[Row] = []
     corrupt: list[int] = []
-    found = connection.all(_PAGE, {"account": account, "after": after, "most": most})
-    for id, expected, raw in found:
+    for id, expected, raw in connection.all(_PAGE, {"account": account, "after": after, "last": last}):
         if checksum(account, id, raw) == expected:
             rows.append(Row(id, raw))
         else:
             corrupt.append(id)
-    return rows, corrupt, found[-1][0] if len(found) == most else 0
+    return rows, corrupt, last if ahead or len(sizes) == most else 0
 
 
 def set_aside(connection: Connection, account: int, ids: list[int], reason: str) -> None:
     """Move rows that cannot be delivered out of the way, for the operator to look at."""
     for id in ids:
-        row = connection.one(_PAGE, {"account": account, "after": id - 1, "most": 1})
-        if row is None or row[0] != id:
+        row = connection.one(_PAGE, {"account": account, "after": id - 1, "last": id})
+        if row is None:
             continue
         connection.run(
             _SET_ASIDE,

@@ -53,9 +53,9 @@ def _reverse() -> None:
     page = store.page
 
     def broken(
-        connection: Connection, account: int, after: int, most: int
+        connection: Connection, account: int, after: int, most: int, most_bytes: int
     ) -> tuple[list[store.Row], list[int], int]:
-        rows, corrupt, last = page(connection, account, after, most)
+        rows, corrupt, last = page(connection, account, after, most, most_bytes)
         return rows[::-1], corrupt, last
 
     _replace(store, "page", broken)
