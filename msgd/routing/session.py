@@ -205,7 +205,9 @@ class Session:
             return
         self.forget(done)
         sm.requested = False
-        if sm.queue is not None and self.transport is not None:
+        # Some clients are behind for ever, as they miscounted once: asking them again for the same
+        # would go on as fast as the network can. They are asked with the next stanza.
+        if sm.queue is not None and (done or sm.sent != sm.requested_at):
             self._request_answer()
         self.router.spool.has_room(self)
 
@@ -256,6 +258,7 @@ class Session:
         sm = self.stream_management
         if sm is not None and self.transport is not None:
             sm.requested = True
+            sm.requested_at = sm.sent
             sm.awaiting_since = self.router.clock.seconds()
             self.transport.append(REQUEST)
 

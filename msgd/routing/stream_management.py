@@ -70,8 +70,8 @@ class StreamManagement:
     """The state of one managed stream; it outlives the socket when `resumable`."""
 
     __slots__ = ("_unsafe", "acknowledged", "answer", "asked", "asked_again", "awaiting_since",
-                 "hibernating_since", "id", "longest", "queue", "received", "requested", "resumable",
-                 "sent", "size", "when_safe")  # fmt: skip
+                 "hibernating_since", "id", "longest", "queue", "received", "requested",
+                 "requested_at", "resumable", "sent", "size", "when_safe")  # fmt: skip
 
     def __init__(self, id: str, resumable: bool, answer: Callable[[int], None]) -> None:
         self.id = id
@@ -90,6 +90,7 @@ class StreamManagement:
         self.queue: deque[Sent] | None = None
         self.size = 0  # bytes in it
         self.requested = False
+        self.requested_at = 0  # what had been sent when it was asked last
         self.awaiting_since = 0.0
         self.hibernating_since: float | None = None
         self.longest = 0  # seconds for which it may be resumed
