@@ -34,6 +34,8 @@ class World:
     address: tuple[str, int] = ("", 0)
     #: The server was killed, or is just being killed.
     dead: bool = False
+    #: Senders cut their connections at times.
+    cuts: bool = True
     #: Called with each message that is acknowledged.
     on_safe: Callable[[Message], None] = lambda message: None
     #: Connections that nobody looks at any more, to be closed with the life.
@@ -114,9 +116,9 @@ class Sender:
             while client.outstanding >= _WINDOW and not connection.lost.is_set():
                 client.acknowledged.clear()
                 await client.acknowledged.wait()
-            if dice.random() < 0.01:
+            if world.cuts and dice.random() < 0.01:
                 client.cut()
-            elif dice.random() < 0.005:
+            elif world.cuts and dice.random() < 0.005:
                 world.leave_behind(client)
                 return
             await world.pause(0.006)
@@ -216,7 +218,7 @@ class Unread(Recipient):
     def arrived(self) -> None:
         """Stop reading."""
         connection = self.clients[0].connection
-        if connection is not None:
+        if connection is not None and not self.world.dead:
             connection.pause()
 
     def server_died(self) -> None:

@@ -1,7 +1,7 @@
 """The process behind `server.ForkServer`: loads msgd once, then forks a server for each line it reads.
 
-A line is a JSON object: `arguments` of `msgd`, the paths of standard `output` and of the `log`. The
-answer is the number of the process.
+A line is a JSON object: `arguments` of `msgd`, the paths of standard `output` and of the `log`, and what
+is added to the `environment`. The answer is the number of the process.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import msgd.cli.faults
 from tests.crash import broken
 
 
-def serve(arguments: list[str], output: str, log: str) -> None:
+def serve(arguments: list[str], output: str, log: str, environment: dict[str, str]) -> None:
     """Be `msgd`, in the forked process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.update(environment)
     nothing = os.open(os.devnull, os.O_RDONLY)
     written = os.open(output, os.O_WRONLY)
     logged = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

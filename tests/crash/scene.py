@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ from tests.crash.actors import KINDS, Recipient, Sender, World
 from tests.crash.client import Lost, Refused
 from tests.crash.journal import Delivery, Message, Tally
 from tests.crash.server import ForkServer, Server
+from tests.faults.shim import Call
 from tests.harness import NewAccount, ServerFailed
 
 _SENDERS: Final = ("ann", "bob", "cid")
@@ -60,6 +62,9 @@ class Run:
         self._world = World(self._dice)
         self._outcome = Outcome(seed)
         self._collected = False
+        self._troubled = self._dice.random() < 0.25 and server.disk is not None
+        # Who resumes while nothing can be stored is told of less than was taken, and sends the rest again.
+        self._world.cuts = not self._troubled
         self.recipients = [kind(self._world, name) for name, kind in _names().items()]
         names = [recipient.name for recipient in self.recipients]
         self._senders = [Sender(self._world, name, names) for name in _SENDERS]
@@ -107,7 +112,8 @@ class Run:
                 recipient.server_died()
             await asyncio.wait_for(asyncio.gather(*people), _PATIENCE)
         except TimeoutError:
-            self._outcome.faults.append("somebody waits for ever")
+            waiting = [repr(each) for each in people if not each.done()]
+            self._outcome.faults.append(f"somebody waits for ever: {waiting}")
         finally:
             for each in people:
                 each.cancel()
@@ -117,10 +123,10 @@ class Run:
         await self._server.dead()
 
     async def _until_killed(self) -> None:
-        """Kill at a moment of the clock, or in the instant in which an acknowledgement arrives."""
-        world = self._world
+        """Kill by the clock, in the instant in which an acknowledgement arrives, or within a write."""
+        world, dice, disk = self._world, self._dice, self._server.disk
         killed = asyncio.Event()
-        left = self._dice.randint(1, 400)
+        left = dice.randint(1, 400)
 
         def die() -> None:
             self._die()
@@ -132,12 +138,33 @@ class Run:
             if not left:
                 die()
 
-        if self._dice.random() < 0.5:
+        way = dice.random()
+        if way < 0.5:
             world.on_safe = count
-        timer = asyncio.get_running_loop().call_later(self._dice.uniform(0.02, 0.6), die)
+        elif way < 0.7 and disk is not None and not self._troubled:
+            call: Call = dice.choice(("write", "sync"))
+            dice.choice((disk.kill, disk.kill_after))(call, skip=dice.randrange(300))
+        trouble = asyncio.ensure_future(self._trouble())
+        longest = 2.5 if self._troubled else 0.6
+        timer = asyncio.get_running_loop().call_later(dice.uniform(0.02, longest), die)
+        assert self._server.gone is not None  # it was started
+        self._server.gone.add_done_callback(lambda _: die())
         await killed.wait()
         timer.cancel()
+        trouble.cancel()
+        if disk is not None:
+            disk.clear()
         world.on_safe = lambda message: None
+
+    async def _trouble(self) -> None:
+        """In some runs the disk fails now and then."""
+        disk = self._server.disk
+        while disk is not None and self._troubled:
+            await self._world.pause(0.4)
+            call: Call = self._dice.choice(("write", "sync"))
+            disk.fail(call, self._dice.choice((errno.EIO, errno.ENOSPC)), skip=self._dice.randrange(5))
+            await self._world.pause(0.2)
+            disk.clear()
 
     def _die(self) -> None:
         if not self._world.dead:
@@ -206,7 +233,7 @@ class Run:
             outcome.tallies = journal.tallies(lambda name: kinds[name])
         outcome.faults += journal.faults + journal.breaches
         for line in self._server.files.log.read_text("utf-8", "replace").splitlines():
-            if "#critical" in line or "#error" in line:
+            if "#critical" in line or ("#error" in line and not self._troubled):
                 outcome.faults.append(f"in the log: {line}")
         return outcome
 

@@ -7,6 +7,7 @@ saved. A server that is dead is known by the end of its standard output.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,13 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.faults.shim import Faults, library
 from tests.harness import PATIENCE, ROOT, Msgd, NewAccount, ServerFailed
+
+
+def has_compiler() -> bool:
+    """Whether disks can be made to fail here (see `tests.faults.shim`)."""
+    return any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
 class ForkServer:
@@ -26,9 +33,11 @@ class ForkServer:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> ForkServer:
+        preload = {"LD_PRELOAD": str(library())} if has_compiler() else {}
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.crash.fork_server", self._variant,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+            env={**os.environ, **preload},
         )  # fmt: skip
         return self
 
@@ -37,11 +46,18 @@ class ForkServer:
         self._process.stdin.close()
         await self._process.wait()
 
-    async def fork(self, arguments: list[str], output: Path, log: Path) -> int:
+    async def fork(
+        self, arguments: list[str], output: Path, log: Path, environment: dict[str, str]
+    ) -> int:
         """Run `msgd` with these arguments; the number of its process."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
-        request = {"arguments": arguments, "output": str(output), "log": str(log)}
+        request = {
+            "arguments": arguments,
+            "output": str(output),
+            "log": str(log),
+            "environment": environment,
+        }
         async with self._one_by_one:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             return int(await process.stdout.readline())
@@ -58,8 +74,12 @@ class Server:
         self.files = Msgd(data)
         self.pid = 0
         self.address = ("", 0)
-        self._output: asyncio.StreamReader | None = None
-        self._transport: asyncio.ReadTransport | None = None
+        #: The disk of the database; None where it cannot be made to fail.
+        self.disk: Faults | None = None
+        if has_compiler():
+            self.disk = Faults(data / "faults", under=data / "msgd.sqlite")
+        #: Done when the process is gone, with all that it held.
+        self.gone: asyncio.Future[bytes] | None = None
 
     @classmethod
     async def template(cls, forks: ForkServer, data: Path, accounts: list[NewAccount]) -> None:
@@ -75,20 +95,21 @@ class Server:
         if not pipe.exists():
             os.mkfifo(pipe)
         descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-        self._output = asyncio.StreamReader()
-        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(self._output or asyncio.StreamReader()),
-            os.fdopen(descriptor, "rb"),
+        output = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(descriptor, "rb")
         )
         arguments = ["serve", "--config", str(self.files.configuration)]
-        self.pid = await self._forks.fork(arguments, pipe, self.files.log)
+        environment = self.disk.environment if self.disk is not None else {}
+        self.pid = await self._forks.fork(arguments, pipe, self.files.log, environment)
         try:
-            ready = await asyncio.wait_for(self._ready(self._output), PATIENCE)
+            ready = await asyncio.wait_for(self._ready(output), PATIENCE)
         except (TimeoutError, EOFError):
             self.kill()
             raise ServerFailed(f"msgd did not start:\n{self.files.tail()}") from None
         host, _, port = ready["client-tls"].rpartition(":")
         self.address = (host.strip("[]"), int(port))
+        self.gone = asyncio.ensure_future(output.read())
 
     @staticmethod
     async def _ready(output: asyncio.StreamReader) -> dict[str, str]:
@@ -99,18 +120,16 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL, in this very moment."""
-        if self.pid:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
     async def dead(self) -> None:
-        """Until the process is gone, with all that it held. Raises ServerFailed."""
-        assert self._output is not None and self._transport is not None
+        """Until the process is gone. Raises ServerFailed."""
+        assert self.gone is not None  # it was started
         try:
-            await asyncio.wait_for(self._output.read(), PATIENCE)
+            await asyncio.wait_for(self.gone, PATIENCE)
         except TimeoutError:
             raise ServerFailed(f"msgd does not end:\n{self.files.tail()}") from None
-        self._transport.close()
-        self.pid = 0
 
     async def stop(self) -> None:
         """SIGTERM, and wait for the end."""

@@ -121,6 +121,10 @@ _KINDS: dict[str, Callable[[Faults], None]] = {
 }
 
 
+#: What the console says of it.
+_TOLD = {"disk full": "no space left", "sync fails": "FSYNC", "write fails": "input/output error"}
+
+
 @pytest.mark.parametrize("kind", _KINDS)
 def test_no_acknowledgement_until_the_disk_is_well_again(stage: Stage, faults: Faults, kind: str) -> None:
     async def scene() -> None:
@@ -132,6 +136,7 @@ def test_no_acknowledgement_until_the_disk_is_well_again(stage: Stage, faults: F
         await stage.refuse(meanwhile)
         await stage.says("messages cannot be stored")
         await stage.says("the database fails: ")
+        assert _TOLD[kind] in stage.server.command("status")
         await stage.live_talk_goes_on()
         more = stage.send(5)
         await stage.refuse(more)
