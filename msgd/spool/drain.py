@@ -129,7 +129,9 @@ class Drain:
                 break
             # Its batch failed, and the one behind it did not: it is still the first.
             self._spool.hand_over(mailbox.waiting.pop(older), session)
-        if row.id in deleting or row.id in self.gone or row.id in (mailbox.held or ()):
+        if row.id in deleting or row.id in self._spool.deleting:
+            return True
+        if row.id in self.gone or row.id in (mailbox.held or ()):
             return True
         waiting = mailbox.waiting
         entry = waiting.pop(row.id, None) if waiting else None

@@ -67,10 +67,7 @@ class Expiry:
                     lambda connection: store.expired(connection, before, _PAGE)
                 )
                 gone = [row for row in page if not self._held(JID.parse(row[3]), row[1])]
-                for _, _, raw, _ in gone:
-                    self._notify(raw)
-                rows = [(account, id) for account, id, _, _ in gone]
-                await self._router.database.write(partial(_delete, rows=rows))
+                await self._return(gone)
                 for _, _, raw, jid in gone:
                     self._forget(JID.parse(jid), len(raw))
                 count += len(gone)
@@ -81,6 +78,19 @@ class Expiry:
         if count:
             _log.info("{count} messages expired and were returned", count=count)
         return count
+
+    async def _return(self, gone: list[tuple[int, int, bytes, str]]) -> None:
+        """Tell the senders, then delete. A recipient who comes meanwhile must not get them too."""
+        ids = {id for _, id, _, _ in gone}
+        deleting = self._router.spool.deleting
+        deleting.update(ids)
+        try:
+            for _, _, raw, _ in gone:
+                self._notify(raw)
+            rows = [(account, id) for account, id, _, _ in gone]
+            await self._router.database.write(partial(_delete, rows=rows))
+        finally:
+            deleting.difference_update(ids)
 
     def _held(self, jid: JID, id: int) -> bool:
         """Whether a session has it right now and may yet acknowledge it."""
