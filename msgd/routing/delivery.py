@@ -33,8 +33,11 @@ from msgd.wire.stanza import Stanza
 if TYPE_CHECKING:
     from msgd.routing.router import Router
 
-_STANZA_ID: Final = "urn:xmpp:sid:0 stanza-id"
-_DELAY: Final = "urn:xmpp:delay delay"
+#: Children that may be forgeries.
+_SUSPECT: Final = frozenset({
+    "urn:xmpp:sid:0 stanza-id", "urn:xmpp:delay delay", "urn:xmpp:mam:2 result",
+    "urn:xmpp:carbons:2 received", "urn:xmpp:carbons:2 sent",
+})  # fmt: skip
 _MESSAGE_TYPES: Final = frozenset({"normal", "chat", "groupchat", "headline", "error"})
 
 
@@ -44,7 +47,7 @@ def deliver_message(
     """Deliver, keep or refuse a message. True when `receipt` was taken over by the spool."""
     to = stanza.to
     assert to is not None  # the router asks only for stanzas with an address
-    if _STANZA_ID in stanza.children or _DELAY in stanza.children:
+    if not _SUSPECT.isdisjoint(stanza.children):
         stanza = without_forgeries(account, stanza)
     # RFC 6121 §5.2.2: an unknown type is 'normal'.
     kind = stanza.type if stanza.type in _MESSAGE_TYPES else "normal"
@@ -85,9 +88,19 @@ def _send(
 
 
 def without_forgeries(account: LiveAccount, stanza: Stanza) -> Stanza:
-    """Without elements that only this server may have put there (XEP-0359 §5, XEP-0203 §4)."""
+    """Without elements that only this server may have put there, however many there are.
+
+    Ids and stamps in its name (XEP-0359 §5, XEP-0203 §4), and messages wrapped to look like copies
+    or archived ones: some clients believed anybody's (XEP-0280 §11, XEP-0313 §8.2).
+    """
+
+    sender = stanza.from_
 
     def genuine(child: Element) -> bool:
+        if child.tag.startswith("{urn:xmpp:carbons:2}"):
+            return child.tag not in ("{urn:xmpp:carbons:2}received", "{urn:xmpp:carbons:2}sent")
+        if child.tag == "{urn:xmpp:mam:2}result":
+            return sender is not None and sender.is_bare  # archives of rooms have no resource
         if child.tag == "{urn:xmpp:sid:0}stanza-id":
             return not _names(child.get("by"), account.jid)
         if child.tag == "{urn:xmpp:delay}delay":
