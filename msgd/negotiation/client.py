@@ -27,7 +27,7 @@ from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.stanza import Stanza
 from msgd.wire.transport import Connection
-from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape, parse
+from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape, text_of
 from msgd.wire.xmlstream import Header, XMLStream
 
 _log = Logger("msgd.negotiation")
@@ -261,10 +261,11 @@ class ClientNegotiation:
     def _work(self, coroutine: Any) -> None:
         """Work on an answer; what the client sends meanwhile waits."""
         self._busy = True
-        self.transport.pause_reading()
         Deferred.fromCoroutine(coroutine).addCallbacks(
             lambda _: self._worked(), self._work_failed
         )
+        if self._busy:
+            self.transport.pause_reading()
 
     def _work_failed(self, failure: Any) -> None:
         if failure.check(StreamError):
@@ -291,7 +292,7 @@ class ClientNegotiation:
         if self._authentication is None:
             assert self.domain is not None  # a header came before
             self._authentication = Authentication(self._server, self.transport, self.domain)
-        text = parse(raw).text or ""
+        text = text_of(raw)
         self._work(self._authenticate(self._authentication, local, attributes, text))
 
     async def _authenticate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyexpat
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,17 @@ from msgd.wire.xml import STREAM_NAMESPACE
 
 #: Bytes of a stream header.
 MAX_HEADER: Final = 4096
+
+#: ASCII that means itself in an attribute value; names of attributes that are looked at below.
+_VALUE: Final = rb"(?:'[ !#-%(-;=?-~]*'|\"[ !#-%(-;=?-~]*\")"
+_USUAL: Final = re.compile(
+    rb"(?:<\?xml version=(?:'1\.0'|\"1\.0\")(?: encoding=(?:'(?:UTF|utf)-8'|\"(?:UTF|utf)-8\"))? ?\?>\s*)?"
+    rb"<stream:stream((?:\s+[a-z:]+=" + _VALUE + rb")*)\s*>"
+)
+_ATTRIBUTE: Final = re.compile(rb"([a-z:]+)=(?:'([^']*)'|\"([^\"]*)\")")
+_USUAL_NAMES: Final = frozenset(
+    (b"xmlns", b"xmlns:stream", b"to", b"from", b"id", b"version", b"xml:lang")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +42,38 @@ class Header:
     raw: bytes
 
 
+def _usual_header(data: bytes) -> tuple[Header, bytes] | None:
+    """The header in the form that nearly every client sends, without a parser made for it.
+
+    None for anything else, whatever it is: `parse_header` then looks closely.
+    """
+    match = _USUAL.match(data)
+    if match is None:
+        return None
+    found: dict[bytes, str] = {}
+    for name, single, double in _ATTRIBUTE.findall(match[1]):
+        if name in found or name not in _USUAL_NAMES:
+            return None
+        found[name] = (single or double).decode()
+    if found.get(b"xmlns:stream") != STREAM_NAMESPACE or b"xmlns" not in found:
+        return None
+    header = Header(
+        namespace=found[b"xmlns"],
+        to=found.get(b"to"),
+        from_=found.get(b"from"),
+        version=found.get(b"version"),
+        lang=found.get(b"xml:lang"),
+        plain=True,
+        raw=b"<stream:stream" + match[1] + b">",
+    )
+    return header, data[match.end() :]
+
+
 def parse_header(data: bytes) -> tuple[Header | None, bytes]:
     """The stream header at the start of `data` and the bytes behind it, once it is complete."""
+    usual = _usual_header(data)
+    if usual is not None:
+        return usual
     # UTF-16 and UTF-32, with or without a mark; told by as few bytes as may have come.
     if data[:1] in (b"\xff", b"\xfe", b"\x00") or data[:2] == b"<\x00":
         raise StreamError("unsupported-encoding", "the stream has to be UTF-8")

@@ -6,12 +6,15 @@ from strangers come here only after the framer (`xmlstream.py`) accepted them.
 
 from __future__ import annotations
 
+import re
 from xml.etree.ElementTree import Element, XMLParser
 
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 CLIENT_NAMESPACE = "jabber:client"
 STREAM_NAMESPACE = "http://etherx.jabber.org/streams"
 
+#: What makes an element more than a start tag, plain text and an end tag.
+_NOT_TEXT = re.compile(rb"&|\r|<!|>[^<]*<[^/]|>[^<]*>|='[^']*>[^']*'|=\"[^\"]*>[^\"]*\"")
 _ESCAPES = str.maketrans({
     "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;",
     "\t": "&#9;", "\n": "&#10;", "\r": "&#13;",
@@ -60,6 +63,17 @@ def parse(raw: bytes, header: bytes | None = None) -> Element:
     parser.feed(b"</stream:stream>")
     root: Element = parser.close()
     return root[0]
+
+
+def text_of(raw: bytes) -> str:
+    """The text directly inside one vetted element, as `parse(raw).text` would have it."""
+    start, end = raw.find(b">") + 1, raw.rfind(b"</")
+    if end < start:
+        return ""
+    inside = raw[start:end]
+    if _NOT_TEXT.search(raw):
+        return parse(raw).text or ""
+    return inside.decode()
 
 
 def _split(tag: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from msgd.wire import expat
+from msgd.wire import header as header_module
 from msgd.wire.errors import StreamError
 from msgd.wire.xmlstream import Header, Limits, XMLStream
 
@@ -114,6 +115,7 @@ DEFERRING = """
 import sys
 sys.path.insert(0, {root!r})
 from msgd.wire import expat
+from msgd.wire import header as header_module
 real = expat.new_parser
 if hasattr(real(), "SetReparseDeferralEnabled"):
     def deferring():
@@ -252,3 +254,35 @@ def test_streams_do_not_disturb_each_other() -> None:
         for _, stream in streams:
             stream.data_received(MESSAGE[at : at + 1])
     assert all([frame[3] for frame in heard.frames] == [MESSAGE] for heard, _ in streams)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        HEADER,
+        HEADER.replace(b"'", b'"'),
+        HEADER.replace(b"?>", b" encoding='utf-8' ?>\n"),
+        HEADER.replace(b" to=", b"\n  xml:lang='de' from='romeo@localhost' id='x' to="),
+        HEADER.replace(b"to='localhost'", b"to='a&amp;b'"),
+        HEADER.replace(b"to='localhost'", "to='bücher.example'".encode()),
+        HEADER.replace(b"to='localhost'", b"to='a>b'"),
+        HEADER.replace(b"to='localhost'", b"to='a' to='b'"),
+        HEADER.replace(b" to=", b" foo='bar' to="),
+        HEADER.replace(b" to=", b" xmlns:x='y' to="),
+        HEADER.replace(b"xmlns='jabber:client' ", b""),
+        HEADER.replace(b"version='1.0'>", b"version='1.0'/>"),
+        HEADER.replace(b"http://etherx", b"http://other"),
+        HEADER.replace(b"to='localhost'", b"to=''"),
+    ],
+)
+def test_the_short_way_reads_a_header_like_the_long_one(
+    header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome() -> tuple[object, ...]:
+        heard = hear(header + MESSAGE)
+        failure = heard.failure.condition if heard.failure else None
+        return heard.header, failure, [frame[3] for frame in heard.frames]
+
+    short = outcome()
+    monkeypatch.setattr(header_module, "_usual_header", lambda data: None)
+    assert outcome() == short
