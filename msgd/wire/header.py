@@ -77,7 +77,8 @@ def parse_header(data: bytes) -> tuple[Header | None, bytes]:
     # UTF-16 and UTF-32, with or without a mark; told by as few bytes as may have come.
     if data[:1] in (b"\xff", b"\xfe", b"\x00") or data[:2] == b"<\x00":
         raise StreamError("unsupported-encoding", "the stream has to be UTF-8")
-    stripped = data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    # A byte order mark is a character like any other here, and as such has no place (§11.6).
+    stripped = data.lstrip(b" \t\r\n")
     if stripped and not stripped.startswith(b"<"):
         raise StreamError("not-well-formed", "this is no XML stream")
     end = _header_end(stripped)
