@@ -6,20 +6,26 @@ is added to the `environment`. The answer is the number of the process.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
+from typing import Final
 
 import msgd.app
 import msgd.cli
 import msgd.cli.faults
 from tests.crash import broken
 
+#: prctl(2): the signal that comes when the parent has died.
+_PR_SET_PDEATHSIG: Final = 1
+
 
 def serve(arguments: list[str], output: str, log: str, environment: dict[str, str]) -> None:
     """Be `msgd`, in the forked process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody outlives the harness
     os.environ.update(environment)
     nothing = os.open(os.devnull, os.O_RDONLY)
     written = os.open(output, os.O_WRONLY)
