@@ -281,7 +281,8 @@ class Session:
         """End the connection with an error, but not the session where that may be resumed."""
         transport = self.transport
         if transport is not None:
-            transport.write(error.xml() + _END)
+            # In place of a request for acknowledgement, which must not stand behind the end.
+            transport.append(error.xml() + _END)
             transport.flush()
             transport.abort()
 

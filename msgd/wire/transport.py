@@ -299,6 +299,7 @@ class Connection:
         if self._socket is None or self._closing:
             return
         self._closing = True
+        self._trailer = b""  # nothing may follow what was written last: the end of the stream
         self.pause_reading()
         if self._handshaking:
             self._gone()
