@@ -206,9 +206,14 @@ class Server:
 
     async def _flushed(self, grace: float) -> None:
         """Everything accepted is stored, or `grace` is over: then it was not acknowledged."""
-        flushed = self.spool.flushed()
+        flushed = Deferred.fromCoroutine(self._all_stored())
         flushed.addTimeout(grace, self.reactor, lambda result, timeout: None)
         await flushed
+
+    async def _all_stored(self) -> None:
+        # A message may still wait for its recipient to be looked up, and is then to be stored.
+        await self.router.table.settled()
+        await self.spool.flushed()
 
     # -- sessions over a restart ---------------------------------------------------------------
 

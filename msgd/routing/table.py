@@ -16,7 +16,7 @@ from msgd.routing import roster_store
 from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.storage import schema
-from msgd.storage.database import Connection, Database
+from msgd.storage.database import Connection, Database, DatabaseFault
 from msgd.wire.jid import JID
 
 _FIND: Final = select(schema.account.c.id).where(
@@ -90,6 +90,14 @@ class Table:
     def is_loading(self, bare: JID) -> bool:
         """Whether `load` is under way: what comes now has to wait its turn behind it."""
         return bare in self._loading
+
+    async def settled(self) -> None:
+        """Wait until nothing is being looked up; what waited for that has gone its way then."""
+        while self._loading:
+            try:
+                await self.load(next(iter(self._loading)))
+            except DatabaseFault:
+                pass  # those who wait for it are told
 
     def _loaded(self, bare: JID, result: object) -> None:
         if isinstance(result, LiveAccount):
