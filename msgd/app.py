@@ -18,6 +18,7 @@ from msgd.accounts.throttle import LoginThrottle
 from msgd.clients import Clients
 from msgd.config import Config
 from msgd.console.listeners import Console
+from msgd.observe import log
 from msgd.routing.legacy_session import LegacySession
 from msgd.routing.presence import Presence
 from msgd.routing.resumption import Resumption
@@ -29,6 +30,7 @@ from msgd.spool.expiry import Expiry
 from msgd.spool.spool import Spool
 from msgd.storage import schema
 from msgd.storage.database import Connection, Database, DatabaseError
+from msgd.storage.secret import secret
 from msgd.storage.sqlite import open_database
 from msgd.wire.certificates import certificate_for
 from msgd.wire.errors import StreamError
@@ -105,6 +107,9 @@ class Server:
         self.clients = Clients(config, reactor, self.router, throttle, self.contexts)
         self.ports: dict[str, list[ListeningPort]] = {"client": [], "client-tls": []}
         self.console = Console(self)
+        log.name_users(self.database.write_now(lambda c: secret(c, log.SECRET)), config.log.jids)
+        self.database.on_fault.append(_storage_fails)
+        self.database.on_recovered.append(lambda: _log.warn("storage works again"))
         self.accounts.changed.append(self._account_changed)
         # The contacts of an account that is deleted are told so: its roster has to be in memory.
         self.accounts.leaving.append(self.router.load)
@@ -137,6 +142,7 @@ class Server:
 
     def _account_changed(self, jid: JID, change: str) -> None:
         """A password was changed, or the account disabled or deleted: its sessions end."""
+        _log.info("{who}: {change}", who=log.who(jid), change=change)
         if change in ("password", "deleted"):
             self.clients.throttle.forget_account(jid)
         account = self.router.table.account(jid)
@@ -155,6 +161,7 @@ class Server:
         contexts = load_contexts(config)
         self.contexts.replace(contexts)
         self.config = self.router.config = config
+        log.name_users(self.database.read_now(lambda c: secret(c, log.SECRET)), config.log.jids)
         self.clients.configure(config)
         self.spool.window = config.spool.window / 1000
         for extension in self.router.extensions.loaded:
@@ -236,6 +243,10 @@ class Server:
         _log.info("{count} sessions wait to be resumed", count=len(rows))
 
 
+def _storage_fails(fault: Exception) -> None:
+    _log.error("storage fails: {fault}; senders get no acknowledgements until it works", fault=fault)
+
+
 def _write_sessions(connection: Connection, rows: list[dict[str, Any]]) -> None:
     connection.run(_DELETE_SESSIONS)
     connection.run_many(_INSERT_SESSION, rows)
@@ -258,7 +269,7 @@ def run(config: Config, ready: Callable[[Server], None], reload: Callable[[Serve
 
     SIGTERM and SIGINT stop it gracefully; SIGHUP and the console's command call `reload`, which says
     what came of it. `ready` is called once clients can connect. What keeps it from starting is raised:
-    OSError for a port, `DatabaseError` for the storage, `CertificateError`, `ConsoleError`.
+    OSError for a port, `DatabaseError` for the storage, `ConfigError` for a certificate or the console.
     """
     from twisted.internet import reactor as installed
 

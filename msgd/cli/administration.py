@@ -1,11 +1,12 @@
-"""How commands reach the accounts: straight in the database.
+"""How commands reach the accounts: by the console of a running server, else straight in the database.
 
-A server that runs on the same database sees a change within seconds (`accounts.CACHED_SECONDS`); sessions
-that are open are not ended by it.
+By the console a change holds at once, and sessions of the account end. A server whose console is switched
+off sees a change in its database within seconds (`accounts.CACHED_SECONDS`) and ends no session.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -17,6 +18,7 @@ from msgd.accounts.errors import AccountError
 from msgd.accounts.passwords import prepare_password
 from msgd.cli.settings import DATABASE
 from msgd.config import Config
+from msgd.console.client import ConsoleClient, NoConsole
 from msgd.storage.sqlite import SqliteDatabase, open_database
 from msgd.wire.jid import JID
 
@@ -26,6 +28,9 @@ _PAGE = 1000
 
 class Administration(Protocol):
     """What `msgd user` needs. All methods raise AccountError, DatabaseError."""
+
+    #: Whether a change ends the sessions of the account.
+    ends_sessions: bool
 
     def must_be_new(self, jid: JID) -> None:
         """Refuse before a password is asked for."""
@@ -61,11 +66,18 @@ class Administration(Protocol):
 
 def open_administration(config: Config) -> Administration:
     """The accounts of this configuration. Raises DatabaseError."""
+    if config.console_socket is not None:
+        try:
+            return ConsoleAdministration(config, ConsoleClient(config.console_socket))
+        except NoConsole:
+            pass  # no server runs here
     return DirectAdministration(config)
 
 
 class DirectAdministration:
     """The accounts in the database, without a server."""
+
+    ends_sessions = False
 
     def __init__(self, config: Config) -> None:
         from twisted.internet import reactor
@@ -132,3 +144,43 @@ class DirectAdministration:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
+
+
+class ConsoleAdministration(DirectAdministration):
+    """Reads the database, and leaves every change to the server that runs on it."""
+
+    ends_sessions = True
+
+    def __init__(self, config: Config, console: ConsoleClient) -> None:
+        super().__init__(config)
+        self._console = console
+
+    def _ask(self, *words: str) -> None:
+        try:
+            answer = self._console.ask(shlex.join(["user", *words]))
+        except NoConsole as error:
+            raise AccountError("internal-server-error", str(error)) from None
+        if not answer["ok"]:
+            raise AccountError("not-acceptable", str(answer["error"]))
+
+    def add(self, jid: JID, password: str) -> None:
+        self._ask("add", jid, password)
+
+    def set_password(self, jid: JID, password: str) -> None:
+        self._ask("passwd", jid, password)
+
+    def disable(self, jid: JID) -> None:
+        self.must_exist(jid)
+        self._ask("disable", jid)
+
+    def enable(self, jid: JID) -> None:
+        self.must_exist(jid)
+        self._ask("enable", jid)
+
+    def delete(self, jid: JID) -> None:
+        self.must_exist(jid)
+        self._ask("delete", jid)
+
+    def close(self) -> None:
+        self._console.close()
+        super().close()

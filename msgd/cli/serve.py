@@ -11,21 +11,15 @@ import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from OpenSSL import SSL
-from twisted.logger import (
-    FilteringLogObserver,
-    LogLevel,
-    LogLevelFilterPredicate,
-    globalLogBeginner,
-    textFileLogObserver,
-)
 
 from msgd.cli.faults import has_ipv6, port_faults
 from msgd.cli.settings import checked, configured, find_config, write_state
 from msgd.config import Config, ConfigError, load
+from msgd.observe import log
 from msgd.wire.certificates import examine
 
 if TYPE_CHECKING:
@@ -46,7 +40,7 @@ def serve(file: Path | None, data: Path | None, settings: Sequence[str], domains
     os.umask(0o077)
     raise_open_files()
     install(movable=bool(os.environ.get("MSGD_TEST_CLOCK")))
-    begin_log(config)
+    log.begin(config.log.level)
 
     from msgd import app
 
@@ -70,15 +64,6 @@ def raise_open_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def begin_log(config: Config) -> None:
-    """Write the log to standard error, from the configured level on."""
-    # Typed as Any: mypy cannot read Twisted's interfaces.
-    predicate: Any = LogLevelFilterPredicate(LogLevel.levelWithName(config.log.level))
-    text: Any = textFileLogObserver(sys.stderr)
-    observer: Any = FilteringLogObserver(text, [predicate])
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 def announce(server: Server) -> None:

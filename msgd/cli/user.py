@@ -139,7 +139,7 @@ class _Work:
 
     def note_open_sessions(self) -> None:
         """Say what a change beside a running server does not do."""
-        if is_running(self._config):
+        if not self.accounts.ends_sessions and is_running(self._config):
             click.echo("the server runs: sessions that are open now go on until they end", err=True)
 
 

@@ -23,6 +23,7 @@ from msgd.console import commands_server, commands_sessions, commands_spool, com
 from msgd.console.password import is_password
 from msgd.console.registry import Server
 from msgd.console.terminal import TerminalProtocol
+from msgd.options import ConfigError, Fault
 
 _log = Logger("msgd.console")
 #: Operators at once; more is a script gone wild.
@@ -37,10 +38,6 @@ _HIDE, _SHOW = b"\xff\xfb\x01", b"\xff\xfc\x01"  # telnet: the server will (not)
 COMMANDS: Final = (commands_server, commands_sessions, commands_spool, commands_users)
 
 
-class ConsoleError(Exception):
-    """The console cannot be opened; one line with path and remedy."""
-
-
 class Console:
     """The console's doors."""
 
@@ -52,7 +49,7 @@ class Console:
         self.refused_until = 0.0
 
     def start(self) -> None:
-        """Open the doors that are configured. Raises ConsoleError."""
+        """Open the doors that are configured. Raises ConfigError, OSError."""
         config, reactor = self._server.config, self._server.reactor
         path = config.console_socket
         if path is not None:
@@ -86,20 +83,24 @@ class Console:
 
 
 def _make_way(path: Path) -> None:
-    """Remove the socket that a server left behind, and nothing else. Raises ConsoleError."""
+    """Remove the socket that a server left behind, and nothing else. Raises ConfigError."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ConsoleError(f"{path}: console.socket: is no socket; remove it or choose another path")
+        raise _taken(path, "something else is there")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
         except OSError:
             path.unlink()
             return
-    raise ConsoleError(f"{path}: console.socket: another server listens there; choose another path")
+    raise _taken(path, "another server listens there")
+
+
+def _taken(path: Path, what: str) -> ConfigError:
+    return ConfigError([Fault(str(path), "console.socket", what, "choose another path")])
 
 
 class _Factory(Factory):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 from typing import Final
 
+from twisted.logger import Logger
+
 from msgd.negotiation.sasl import (
     Challenge,
     SaslExchange,
@@ -23,6 +25,8 @@ from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
 from msgd.wire.transport import Connection
 from msgd.wire.xml import escape
+
+_log = Logger("msgd.login")
 
 SASL_NAMESPACE: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 #: Failed attempts to log in on one connection (RFC 6120 §6.3.3 recommends 2 to 5).
@@ -107,6 +111,11 @@ class Authentication:
     def _refuse(self, failure: SaslFailure) -> None:
         """A failed attempt; after a few the stream ends."""
         self._attempts += 1
+        _log.info(
+            "a login from {address} failed: {condition}",
+            address=self._transport.address,
+            condition=failure.condition,
+        )
         self._transport.write(failure_element(failure.condition, failure.text))
         if self._attempts >= _ATTEMPTS:
             raise StreamError("policy-violation", "too many failed attempts")

@@ -62,8 +62,18 @@ def test_commands_find_the_server_by_its_data(server: Msgd, tmp_path: Path) -> N
     added = msgd(tmp_path, "user", "add", "juliet@localhost", typed="secret\n")
     assert (added.code, added.output) == (0, "juliet@localhost can log in\n")
     assert msgd(tmp_path, "user", "list").output == "juliet@localhost\n"
+    # Through the console of the running server, so that it holds at once.
     changed = msgd(tmp_path, "user", "disable", "juliet@localhost")
-    assert "sessions that are open now go on" in changed.errors
+    assert (changed.code, changed.errors) == (0, "")
+    refused = msgd(tmp_path, "user", "add", "juliet@localhost", typed="secret\n")
+    assert refused.code == 1 and "exists already" in refused.errors
+    asked = msgd_process(tmp_path, "console", "user", "list")
+    assert asked.code == 0 and "juliet@localhost" in asked.output
+    wrong_command = msgd_process(tmp_path, "console", "sesions")
+    assert (wrong_command.code, wrong_command.output) == (1, "")
+    assert "did you mean `sessions`?" in wrong_command.errors
+    piped = msgd_process(tmp_path, "console", "--json", typed="status\nroutes juliet@localhost\n")
+    assert [line[:12] for line in piped.output.splitlines()] == ['{"ok": true,'] * 2
     wrong = msgd(tmp_path, "user", "add", "juliet@localhos", typed="secret\n")
     assert "localhos is not a domain of this server" in wrong.errors
     checked = msgd(tmp_path, "check")
