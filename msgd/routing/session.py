@@ -264,10 +264,18 @@ class Session:
 
     def prove(self) -> None:
         """Without stream management: what has arrived in the client's machine is delivered."""
-        if self.unproven and self.transport is not None and self.transport.all_arrived():
-            proven, self.unproven = self.unproven, None
-            for kept in proven:
-                self.router.spool.acknowledged(kept)
+        proven = self.unproven
+        left = self.transport.under_way() if self.transport is not None and proven else None
+        if left is None or not proven:
+            return
+        # The last bytes of the stream are those of the last messages, which are longer encrypted.
+        doubtful: deque[Kept] = deque()
+        while left > 0 and proven:
+            doubtful.appendleft(proven.pop())
+            left -= len(doubtful[0].raw)
+        self.unproven = doubtful or None
+        for kept in proven:
+            self.router.spool.acknowledged(kept)
 
     # -- the end -------------------------------------------------------------------------------
 

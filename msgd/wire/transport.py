@@ -416,12 +416,17 @@ class Connection:
         """The channel bindings; None without TLS."""
         return ConnectionBindings(self._tls) if self._tls is not None else None
 
-    def all_arrived(self) -> bool:
-        """Whether the peer's TCP has acknowledged every byte that was ever written.
+    def under_way(self) -> int | None:
+        """How many of the bytes written last the peer's TCP has not acknowledged; None when closed.
 
-        Then the bytes are in the peer's machine, and the end of this process cannot take them back.
+        What was written before those is in the peer's machine, and the end of this process cannot
+        take it back. Bytes are counted at most: encrypted where they are sent already.
         """
-        if self._socket is None or self._pending or self._out is not None:
-            return False
+        if self._socket is None:
+            return None
+        out = self._out
+        parts = out if isinstance(out, list) else [out or b""]
+        gathered = sum(map(len, parts))
         answer = fcntl.ioctl(self._file, _SIOCOUTQ, b"\0\0\0\0")
-        return bool(struct.unpack("i", answer)[0] == 0)
+        queued: int = struct.unpack("i", answer)[0]
+        return queued + len(self._pending) + gathered

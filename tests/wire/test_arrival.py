@@ -1,4 +1,4 @@
-"""What was sent counts as arrived only when the peer's machine has it (`Connection.all_arrived`)."""
+"""What was sent counts as arrived only when the peer's machine has it (`Connection.under_way`)."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def _reset(peer: socket.socket) -> None:
 def test_arrived() -> None:
     connection, output, peer = _pair()
     connection.write(b"x")
-    assert not connection.all_arrived(), "it is not even sent"
+    assert connection.under_way(), "it is not even sent"
     output.flush()
     assert peer.recv(10) == b"x"
-    assert connection.all_arrived()
+    assert connection.under_way() == 0
     connection.abort()
     peer.close()
 
@@ -57,7 +57,7 @@ def test_what_a_full_socket_does_not_take_has_not_arrived() -> None:
     connection.write(b"x" * 50_000_000)
     output.flush()
     assert connection.buffered
-    assert not connection.all_arrived()
+    assert connection.under_way()
     connection.abort()
     peer.close()
 
@@ -71,5 +71,20 @@ def test_what_a_broken_socket_does_not_take_has_not_arrived() -> None:
     _reset(peer)
     connection.write(b"y")
     output.flush()
-    assert not connection.all_arrived()
+    assert connection.under_way()
     connection.abort()
+
+
+def test_only_the_last_bytes_are_under_way() -> None:
+    """A peer that acknowledges late holds up what was written last, not what came before."""
+    connection, output, peer = _pair()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.write(b"x" * 1000)
+    output.flush()
+    assert peer.recv(1000, socket.MSG_WAITALL) == b"x" * 1000
+    connection.write(b"y" * 300)
+    left = connection.under_way()
+    assert left is not None and 300 <= left <= 1300
+    connection.abort()
+    assert connection.under_way() is None
+    peer.close()
