@@ -20,9 +20,9 @@ class SlowDatabase:
     def __init__(self) -> None:
         self.asked: list[Deferred[Any]] = []
 
-    def read(self, work: Callable[[Connection], Any]) -> Deferred[Any]:
+    async def read(self, work: Callable[[Connection], Any]) -> Any:
         self.asked.append(Deferred())
-        return self.asked[-1]
+        return await self.asked[-1]
 
 
 def _table() -> tuple[Table, SlowDatabase]:
