@@ -129,9 +129,7 @@ class Server:
             self._listen("client-tls", address, listen.client_tls, self.clients.accepted_direct)
         self.console.start()
 
-    def _listen(
-        self, name: str, address: str, port: int | None, accepted: Callable[..., None]
-    ) -> None:
+    def _listen(self, name: str, address: str, port: int | None, accepted: Callable[..., None]) -> None:
         if port is None:
             return
         listening = ListeningPort(self.reactor, address, port, accepted)

@@ -82,9 +82,7 @@ class Clients:
         connection = Connection(self._reactor, self._output, accepted, address)
         limits = self._config.limits
         if limits.bytes_per_second:
-            connection.rate_limit = RateLimit(
-                limits.bytes_per_second, limits.burst, self._reactor.seconds()
-            )
+            connection.rate_limit = RateLimit(limits.bytes_per_second, limits.burst, self._reactor.seconds())
         ClientNegotiation(self, connection, direct_tls)
 
     def _has_room(self, address: str) -> bool:
@@ -114,8 +112,7 @@ class Clients:
     def stream_features(self, domain: JID, authenticated: bool) -> bytes:
         """Features that extensions add."""
         return b"".join(
-            extension.stream_feature(domain, authenticated)
-            for extension in self._router.extensions.loaded
+            extension.stream_feature(domain, authenticated) for extension in self._router.extensions.loaded
         )
 
     def stranger_handler(self, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:

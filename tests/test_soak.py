@@ -306,5 +306,3 @@ def test_a_slow_client_takes_a_bounded_amount_of_memory(server: Msgd, way: str) 
             client.cut()
 
     asyncio.run(scene())
-
-

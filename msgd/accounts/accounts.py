@@ -67,9 +67,7 @@ class _Name:
 
     __slots__ = ("account", "expires", "verifiers")
 
-    def __init__(
-        self, account: Account | None, verifiers: dict[str, Verifier], expires: float
-    ) -> None:
+    def __init__(self, account: Account | None, verifiers: dict[str, Verifier], expires: float) -> None:
         self.account = account
         self.verifiers = verifiers
         self.expires = expires
@@ -221,9 +219,7 @@ class Accounts:
         pretended = pretended_verifiers(self._secret, jid, self._iterations)
         return _Name(account, pretended | verifiers, self._reactor.seconds() + CACHED_SECONDS)
 
-    async def _change(
-        self, jid: JID, work: Callable[[Connection], _T], what: str | None = None
-    ) -> _T:
+    async def _change(self, jid: JID, work: Callable[[Connection], _T], what: str | None = None) -> _T:
         try:
             result = await self._database.write(work)
         finally:

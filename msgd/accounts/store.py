@@ -103,9 +103,7 @@ def with_verifiers(connection: Connection, jid: JID) -> tuple[Account | None, di
     return found, {row[2]: Verifier(*row[3:]) for row in rows if row[2] is not None}
 
 
-def set_password(
-    connection: Connection, jid: JID, verifiers: Mapping[str, Verifier], now: int
-) -> None:
+def set_password(connection: Connection, jid: JID, verifiers: Mapping[str, Verifier], now: int) -> None:
     """Replace all verifiers of an account. Raises AccountError "item-not-found"."""
     found = find(connection, jid)
     if found is None:
@@ -140,9 +138,7 @@ def missing() -> AccountError:
     return AccountError("item-not-found", "there is no such account")
 
 
-def _add_credentials(
-    connection: Connection, number: int, verifiers: Mapping[str, Verifier]
-) -> None:
+def _add_credentials(connection: Connection, number: int, verifiers: Mapping[str, Verifier]) -> None:
     connection.run_many(
         _ADD_CREDENTIAL,
         [

@@ -95,10 +95,7 @@ async def streams(context: Context) -> Answer:
     waiting = sorted(context.server.router.streams, key=lambda stream: stream.since)[:_MOST]
     return Rows(
         ("from", "domain", "state", "age"),
-        [
-            (stream.address, stream.domain, stream.state, duration(now - stream.since))
-            for stream in waiting
-        ],
+        [(stream.address, stream.domain, stream.state, duration(now - stream.since)) for stream in waiting],
     )
 
 

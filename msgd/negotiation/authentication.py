@@ -78,9 +78,7 @@ class Authentication:
         self._transport.write(f"<{name} xmlns='{SASL_NAMESPACE}'>{encoded}</{name}>".encode())
         return answer if isinstance(answer, Success) else None
 
-    async def _answer(
-        self, local: str, attributes: dict[str, str], text: str
-    ) -> Challenge | Success:
+    async def _answer(self, local: str, attributes: dict[str, str], text: str) -> Challenge | Success:
         exchange = self._exchange
         if local == "auth":
             if exchange is not None:

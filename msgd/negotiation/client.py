@@ -221,9 +221,7 @@ class ClientNegotiation:
         except StreamError as error:
             self._fail(error)
 
-    def _element(
-        self, name: str, attributes: dict[str, str], children: tuple[str, ...], raw: bytes
-    ) -> None:
+    def _element(self, name: str, attributes: dict[str, str], children: tuple[str, ...], raw: bytes) -> None:
         namespace, _, local = name.rpartition(" ")
         if name == f"{STREAM_NAMESPACE} error":
             self.stream_closed()
@@ -261,9 +259,7 @@ class ClientNegotiation:
     def _work(self, coroutine: Any) -> None:
         """Work on an answer; what the client sends meanwhile waits."""
         self._busy = True
-        Deferred.fromCoroutine(coroutine).addCallbacks(
-            lambda _: self._worked(), self._work_failed
-        )
+        Deferred.fromCoroutine(coroutine).addCallbacks(lambda _: self._worked(), self._work_failed)
         if self._busy:
             self.transport.pause_reading()
 
@@ -308,9 +304,7 @@ class ClientNegotiation:
 
     # -- IQs of strangers ----------------------------------------------------------------------
 
-    def _stranger_iq(
-        self, attributes: dict[str, str], children: tuple[str, ...], raw: bytes
-    ) -> None:
+    def _stranger_iq(self, attributes: dict[str, str], children: tuple[str, ...], raw: bytes) -> None:
         stanza = Stanza("iq", raw, attributes, children, self.domain)
         handler = None
         if len(children) == 1 and stanza.id and stanza.type in ("get", "set"):

@@ -75,9 +75,7 @@ class Success:
     data: bytes
 
 
-def offered_mechanisms(
-    bindings: ChannelBindings | None, options: SaslOptions = SaslOptions()
-) -> list[str]:
+def offered_mechanisms(bindings: ChannelBindings | None, options: SaslOptions = SaslOptions()) -> list[str]:
     """Return the names of the mechanisms to offer, the strongest first.
 
     -PLUS needs TLS with channel bindings and PLAIN needs TLS; without TLS `bindings` is None or has no

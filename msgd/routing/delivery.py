@@ -41,9 +41,7 @@ _SUSPECT: Final = frozenset({
 _MESSAGE_TYPES: Final = frozenset({"normal", "chat", "groupchat", "headline", "error"})
 
 
-def deliver_message(
-    router: Router, account: LiveAccount, stanza: Stanza, receipt: Receipt | None
-) -> bool:
+def deliver_message(router: Router, account: LiveAccount, stanza: Stanza, receipt: Receipt | None) -> bool:
     """Deliver, keep or refuse a message. True when `receipt` was taken over by the spool."""
     to = stanza.to
     assert to is not None  # the router asks only for stanzas with an address
@@ -126,8 +124,10 @@ def deliver_iq(router: Router, account: LiveAccount, stanza: Stanza) -> None:
     session = account.sessions.get(to.resource)
     if session is None:
         router.fail(stanza, StanzaError("service-unavailable"))
-    elif stanza.type == "get" and router.extensions.guarded.intersection(stanza.children) and not (
-        stanza.from_ is not None and account.shows_presence_to(stanza.from_)
+    elif (
+        stanza.type == "get"
+        and router.extensions.guarded.intersection(stanza.children)
+        and not (stanza.from_ is not None and account.shows_presence_to(stanza.from_))
     ):
         router.fail(stanza, StanzaError("forbidden"))
     else:

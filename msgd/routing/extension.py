@@ -123,9 +123,7 @@ class _IqDeclaration:
     at: tuple[At, ...]
 
 
-def on_iq(
-    type: str, namespace: str, name: str, at: tuple[At, ...] = (HOST,)
-) -> Callable[[Handler], Handler]:
+def on_iq(type: str, namespace: str, name: str, at: tuple[At, ...] = (HOST,)) -> Callable[[Handler], Handler]:
     """Answer IQs of `type` ('get' or 'set') whose payload is `name` in `namespace`.
 
     The handler is `async def handler(self, stanza) -> IqAnswer`; it raises `StanzaError` for an

@@ -274,8 +274,7 @@ def _state(session: Session, sm: StreamManagement) -> dict[str, Any]:
         "presence": _text(session.presence.raw) if session.presence is not None else "",
         "directed": [str(jid) for jid in session.directed or ()],
         "queue": [
-            (_kept_id(sent), _text(sent if isinstance(sent, bytes) else sent.raw))
-            for sent in sm.queue or ()
+            (_kept_id(sent), _text(sent if isinstance(sent, bytes) else sent.raw)) for sent in sm.queue or ()
         ],
     }
 

@@ -148,9 +148,7 @@ class Router:
             return self._when_loaded(stanza, receipt)
         return self._to_account(account, stanza, receipt)
 
-    def _to_account(
-        self, account: LiveAccount, stanza: Stanza, receipt: Receipt | None
-    ) -> bool:
+    def _to_account(self, account: LiveAccount, stanza: Stanza, receipt: Receipt | None) -> bool:
         if stanza.kind == "message":
             return deliver_message(self, account, stanza, receipt)
         if stanza.kind == "presence":
@@ -170,9 +168,7 @@ class Router:
         loading.addErrback(lambda failure: _log.failure("a look-up failed", failure))
         return True
 
-    def _loaded(
-        self, account: LiveAccount | None, stanza: Stanza, receipt: Receipt | None
-    ) -> None:
+    def _loaded(self, account: LiveAccount | None, stanza: Stanza, receipt: Receipt | None) -> None:
         taken = False
         try:
             if account is None:
@@ -186,9 +182,7 @@ class Router:
         if receipt is not None and not taken:
             receipt.settle()
 
-    def _not_loaded(
-        self, error: BaseException, stanza: Stanza, receipt: Receipt | None
-    ) -> None:
+    def _not_loaded(self, error: BaseException, stanza: Stanza, receipt: Receipt | None) -> None:
         _log.error("an account could not be looked up: {kind}", kind=type(error).__name__)
         self.fail(stanza, StanzaError("internal-server-error", type="wait"))
         if receipt is not None:
@@ -247,9 +241,7 @@ class Router:
             return
         Deferred.fromCoroutine(self._answer(handler, stanza, addressed))
 
-    async def _answer(
-        self, handler: Callable[..., Any], stanza: Stanza, addressed: bool
-    ) -> None:
+    async def _answer(self, handler: Callable[..., Any], stanza: Stanza, addressed: bool) -> None:
         """Run a handler and send what it gives, or the error it raises. Never fails."""
         try:
             content = await handler(stanza)
@@ -333,7 +325,6 @@ class Router:
             asked[1].errback(_error_of(stanza))
 
     # -- sessions ------------------------------------------------------------------------------
-
 
     def became_reachable(self, session: Session) -> None:
         """A session became available with a non-negative priority: what waits may come."""

@@ -116,8 +116,7 @@ class Session:
         """Nothing more should be taken out of the spool for this session now."""
         sm = self.stream_management
         if sm is not None and (
-            sm.size > _UNACKNOWLEDGED
-            or sm.queue_length >= self.router.config.stream_management.most_queued
+            sm.size > _UNACKNOWLEDGED or sm.queue_length >= self.router.config.stream_management.most_queued
         ):
             return True
         return self.transport is not None and self.transport.buffered > CONGESTED

@@ -106,9 +106,7 @@ class Drain:
             # What is acknowledged but not yet deleted may be in the page.
             deleting = set(self._spool.deleting)
             rows, corrupt, after = await self._router.database.read(
-                partial(
-                    store.page, account=account.id, after=after, most=_PAGE, most_bytes=_PAGE_BYTES
-                )
+                partial(store.page, account=account.id, after=after, most=_PAGE, most_bytes=_PAGE_BYTES)
             )
             if corrupt:
                 await self._set_aside(corrupt)

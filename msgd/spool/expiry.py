@@ -103,9 +103,7 @@ class Expiry:
             stanza = Stanza.from_bytes(raw)
         except Exception:  # a row that is not a stanza is the drain's to set aside, not ours
             return
-        self._router.fail(
-            stanza, StanzaError("recipient-unavailable", "the message was not fetched in time")
-        )
+        self._router.fail(stanza, StanzaError("recipient-unavailable", "the message was not fetched in time"))
 
     def _forget(self, jid: JID, size: int) -> None:
         account = self._router.table.account(jid)

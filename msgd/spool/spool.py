@@ -97,9 +97,7 @@ class Spool:
         takers = []
         if mailbox.drain is None:
             takers = [session for session in targets if not session.congested]
-        if not takers and (
-            mailbox.count >= self.quota or mailbox.size + len(stanza.raw) > self.quota_size
-        ):
+        if not takers and (mailbox.count >= self.quota or mailbox.size + len(stanza.raw) > self.quota_size):
             return False
         id = self.ids.next()
         child = b"<stanza-id xmlns='urn:xmpp:sid:0' id='%x' by='%b'/>" % (id, account.jid.attribute)
@@ -264,9 +262,7 @@ class Spool:
             lambda error: self._written(entries, deleted, error),
         )
 
-    def _written(
-        self, entries: list[Entry], deleted: list[tuple[int, int]], error: Exception | None
-    ) -> None:
+    def _written(self, entries: list[Entry], deleted: list[tuple[int, int]], error: Exception | None) -> None:
         self._writes -= 1
         for entry in entries:
             entry.writing = False
@@ -390,5 +386,3 @@ class Spool:
 def full_error() -> StanzaError:
     """What the sender gets when the account's quota is used up (XEP-0160 §2)."""
     return StanzaError("service-unavailable", "the recipient's mailbox is full", type="wait")
-
-

@@ -81,9 +81,7 @@ def write(connection: Connection, entries: list[Entry], deleted: list[tuple[int,
             ],
         )
     if deleted:
-        connection.run_many(
-            _DELETE, [{"account": account, "entry": entry} for account, entry in deleted]
-        )
+        connection.run_many(_DELETE, [{"account": account, "entry": entry} for account, entry in deleted])
 
 
 def page(

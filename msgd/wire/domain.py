@@ -81,9 +81,7 @@ def _prepare_label(label: str) -> str:
 
 
 def _is_right_to_left(label: str) -> bool:
-    return not label.isascii() and any(
-        unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in label
-    )
+    return not label.isascii() and any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in label)
 
 
 def _check_direction(labels: list[str]) -> None:

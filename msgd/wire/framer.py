@@ -14,9 +14,7 @@ from msgd.wire import expat
 from msgd.wire.errors import StreamError
 from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE
 
-_HEADER: Final = (
-    f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
-)
+_HEADER: Final = f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
 #: How often the bytes of one element are read again on a build of expat that holds tokens back.
 _REREADS: Final = 32
 #: Attributes of one element; more serve nobody.
@@ -77,9 +75,7 @@ class Framer:
             depth += 1
             elements += 1
             if elements > self.limits.elements and depth > 1 and self.limits.elements:
-                raise StreamError(
-                    "policy-violation", f"more than {self.limits.elements} elements in one"
-                )
+                raise StreamError("policy-violation", f"more than {self.limits.elements} elements in one")
             if len(found) > MAX_ATTRIBUTES:
                 raise StreamError("policy-violation", f"more than {MAX_ATTRIBUTES} attributes")
 

@@ -22,9 +22,7 @@ _USUAL: Final = re.compile(
     rb"<stream:stream((?:\s+[a-z:]+=" + _VALUE + rb")*)\s*>"
 )
 _ATTRIBUTE: Final = re.compile(rb"([a-z:]+)=(?:'([^']*)'|\"([^\"]*)\")")
-_USUAL_NAMES: Final = frozenset(
-    (b"xmlns", b"xmlns:stream", b"to", b"from", b"id", b"version", b"xml:lang")
-)
+_USUAL_NAMES: Final = frozenset((b"xmlns", b"xmlns:stream", b"to", b"from", b"id", b"version", b"xml:lang"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,9 +147,7 @@ class Registration(Extension):
             raise _error("registration-required", "you have no account at this domain")
         return account
 
-    async def _change_password(
-        self, account: LiveAccount, stanza: Stanza, password: str
-    ) -> IqAnswer:
+    async def _change_password(self, account: LiveAccount, stanza: Stanza, password: str) -> IqAnswer:
         with self._answer_when_changed(account.jid, stanza):
             await self.accounts.set_password(account.jid, password)
         return ANSWERED

@@ -71,9 +71,7 @@ def test_not_every_address_can_be_an_account(world: World, text: str) -> None:
     assert _refusal(world, world.accounts.create(JID.parse(text), "x")) == "jid-malformed"
 
 
-@pytest.mark.parametrize(
-    "password", ["", "a\nb", "\x00", "\u0378", "x" * 2000, "\u200b"], ids=ascii
-)
+@pytest.mark.parametrize("password", ["", "a\nb", "\x00", "\u0378", "x" * 2000, "\u200b"], ids=ascii)
 def test_not_everything_can_be_a_password(world: World, password: str) -> None:
     assert _refusal(world, world.accounts.create(ROMEO, password)) == "not-acceptable"
     assert world.wait(world.accounts.find(ROMEO)) is None
@@ -260,9 +258,7 @@ def test_a_listener_that_fails_does_not_silence_the_others(world: World) -> None
     assert heard == ["deleted"]
 
 
-def test_only_so_many_passwords_wait_to_be_computed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_so_many_passwords_wait_to_be_computed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.wait(world.accounts.create(ROMEO, "x"))
     monkeypatch.setattr(accounts_module, "MOST_WAITING", 2)
     world.wait(world.accounts.find(ROMEO))

@@ -39,9 +39,7 @@ class World:
         """See IReactorThreads."""
         return self._threads
 
-    def callFromThread(
-        self, function: Callable[..., object], *arguments: Any, **named: Any
-    ) -> None:
+    def callFromThread(self, function: Callable[..., object], *arguments: Any, **named: Any) -> None:
         """See IReactorFromThreads."""
         self._calls.put(lambda: function(*arguments, **named))
 

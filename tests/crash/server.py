@@ -46,9 +46,7 @@ class ForkServer:
         self._process.stdin.close()
         await self._process.wait()
 
-    async def fork(
-        self, arguments: list[str], output: Path, log: Path, environment: dict[str, str]
-    ) -> int:
+    async def fork(self, arguments: list[str], output: Path, log: Path, environment: dict[str, str]) -> int:
         """Run `msgd` with these arguments; the number of its process."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None

@@ -124,9 +124,7 @@ def test_what_was_not_offered_cannot_be_used(world: World, mechanism: str) -> No
 # Base64
 
 
-@pytest.mark.parametrize(
-    ("text", "message"), [("", None), ("=", b""), ("AGE=", b"\0a"), ("YWJj", b"abc")]
-)
+@pytest.mark.parametrize(("text", "message"), [("", None), ("=", b""), ("AGE=", b"\0a"), ("YWJj", b"abc")])
 def test_base64_is_decoded(text: str, message: bytes | None) -> None:
     assert decode_base64(text) == message
 
@@ -409,9 +407,7 @@ def test_plain_takes_as_long_for_nobody(
     derived: list[tuple[str, int]] = []
     derive = credentials.derive
 
-    def noted(
-        mechanism: str, password: bytes, salt: bytes, iterations: int
-    ) -> credentials.Verifier:
+    def noted(mechanism: str, password: bytes, salt: bytes, iterations: int) -> credentials.Verifier:
         derived.append((mechanism, iterations))
         return derive(mechanism, password, salt, iterations)
 
@@ -438,9 +434,7 @@ def _fail(world: World, throttle: LoginThrottle, name: str, address: str) -> str
 
 
 @pytest.mark.parametrize("name", ["romeo", "nobody"])
-def test_after_some_failures_logins_are_refused_for_a_while(
-    world: World, romeo: Account, name: str
-) -> None:
+def test_after_some_failures_logins_are_refused_for_a_while(world: World, romeo: Account, name: str) -> None:
     throttle = LoginThrottle(world, account_burst=3, account_seconds=60)
     for number in range(3):
         assert _fail(world, throttle, name, f"192.0.2.{number}") == "not-authorized"
@@ -460,15 +454,11 @@ def test_logins_begun_together_do_not_get_more_guesses(world: World, romeo: Acco
         client.final(_say(world, exchange, client.first()))
         for client, exchange in zip(clients, begun, strict=True)
     ]
-    answers = [
-        _failure(world, exchange, final) for exchange, final in zip(begun, finals, strict=True)
-    ]
+    answers = [_failure(world, exchange, final) for exchange, final in zip(begun, finals, strict=True)]
     assert answers == ["not-authorized"] * 3 + ["temporary-auth-failure"] * 3
 
 
-def test_success_is_remembered_and_malformed_messages_are_not_counted(
-    world: World, romeo: Account
-) -> None:
+def test_success_is_remembered_and_malformed_messages_are_not_counted(world: World, romeo: Account) -> None:
     throttle = LoginThrottle(world, account_burst=1)
     exchange = _exchange(world, "SCRAM-SHA-1", throttle=throttle)
     assert _failure(world, exchange, b"n,,") == "malformed-request"

@@ -49,14 +49,10 @@ def _verifier(mechanism: str = "SCRAM-SHA-256") -> Verifier:
 def _login(client: ScramClient, binding_data: bytes = b"") -> ScramLogin:
     mechanism = client.mechanism.removesuffix("-PLUS")
     verifier = _verifier(mechanism)
-    return ScramLogin(
-        mechanism, parse_client_first(client.first()), verifier, binding_data, "server"
-    )
+    return ScramLogin(mechanism, parse_client_first(client.first()), verifier, binding_data, "server")
 
 
-@pytest.mark.parametrize(
-    ("mechanism", "salt", "nonce", "first", "challenge", "final", "success"), EXAMPLES
-)
+@pytest.mark.parametrize(("mechanism", "salt", "nonce", "first", "challenge", "final", "success"), EXAMPLES)
 def test_example_of_the_rfc(
     mechanism: str,
     salt: str,

@@ -171,8 +171,7 @@ class Actor:
         event = self.take()
         if isinstance(event, End) or event.tag != tag:
             raise Unexpected(
-                f"{self.role.name} got {'the end' if isinstance(event, End) else show(event)}, "
-                f"wanted {tag}"
+                f"{self.role.name} got {'the end' if isinstance(event, End) else show(event)}, wanted {tag}"
             )
         return event
 
@@ -244,10 +243,7 @@ class Actor:
         """SASL on an open stream, then the next stream; returns its features."""
         exchange = ScramClient(self.role.mechanism, self.local, self.role.password)
         mechanism = escape(self.role.mechanism)
-        self.send(
-            f"<auth xmlns='{SASL[1:-1]}' mechanism='{mechanism}'>"
-            f"{_base64(exchange.first())}</auth>"
-        )
+        self.send(f"<auth xmlns='{SASL[1:-1]}' mechanism='{mechanism}'>{_base64(exchange.first())}</auth>")
         challenge = self.expect(SASL + "challenge")
         final = exchange.final(base64.b64decode(challenge.text or ""))
         self.send(f"<response xmlns='{SASL[1:-1]}'>{_base64(final)}</response>")
@@ -263,9 +259,7 @@ class Actor:
     def bind(self, resource: str) -> None:
         """RFC 6120 §7."""
         asked = f"<resource>{escape(resource)}</resource>" if resource else ""
-        self.send(
-            f"<iq type='set' id='bind'><bind xmlns='{BIND[1:-1]}'>{asked}</bind></iq>"
-        )
+        self.send(f"<iq type='set' id='bind'><bind xmlns='{BIND[1:-1]}'>{asked}</bind></iq>")
         result = self.until_result("bind")
         jid = result.findtext(f"{BIND}bind/{BIND}jid")
         if jid is None:
@@ -306,9 +300,7 @@ class Actor:
         """Connect and resume (XEP-0198 §5); sends again what the server did not get."""
         received, full = self.received, self.recipient
         self._to_features()
-        self.write(
-            f"<resume xmlns='urn:xmpp:sm:3' h='{received}' previd='{self.resumption}'/>".encode()
-        )
+        self.write(f"<resume xmlns='urn:xmpp:sm:3' h='{received}' previd='{self.resumption}'/>".encode())
         resumed = self.expect(SM + "resumed")
         self.by_hand = self.role.by_hand
         self.received, self.recipient = received, full

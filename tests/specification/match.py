@@ -46,9 +46,7 @@ def parse_block(text: str) -> list[Element]:
     if "</stream:stream>" not in text:
         text = _HEADER.sub(r"<stream:stream\1/>", text)
     try:
-        root = ElementTree.fromstring(
-            f"<block xmlns='{CLIENT}' xmlns:stream='{STREAM}'>{text}</block>"
-        )
+        root = ElementTree.fromstring(f"<block xmlns='{CLIENT}' xmlns:stream='{STREAM}'>{text}</block>")
     except ElementTree.ParseError as error:
         raise BadBlock(f"{error} in:\n{text}") from None
     return list(root)
@@ -101,9 +99,7 @@ class _Comparison:
             children = [child for child in children if child.tag != _DELAY]
         if len(children) < len(expected) or (len(children) > len(expected) and not more):
             names = [child.tag for child in children]
-            self._fail(
-                depth, f"{got.tag} has children {names}, expected {[c.tag for c in expected]}"
-            )
+            self._fail(depth, f"{got.tag} has children {names}, expected {[c.tag for c in expected]}")
             return
         yield from self._children(list(expected), children, bindings, depth)
 
@@ -150,9 +146,7 @@ class _Comparison:
         if not top or got.tag not in STANZAS:
             return False
         mine = {self.recipient.bare}
-        return (name == "to" and value in mine | {self.recipient.full}) or (
-            name == "from" and value in mine
-        )
+        return (name == "to" and value in mine | {self.recipient.full}) or (name == "from" and value in mine)
 
     def _without_lenient(self, expected: Element, got: Element, top: bool) -> list[Element]:
         lenient = set(_LENIENT_CHILDREN.get(got.tag, ()))

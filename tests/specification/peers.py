@@ -50,9 +50,7 @@ class Prosody:
         directory.mkdir(parents=True)
         for account in accounts:
             name = account.local.replace("-", "%2d")
-            (directory / f"{name}.dat").write_text(
-                f'return {{ ["password"] = "{account.password}"; }};\n'
-            )
+            (directory / f"{name}.dat").write_text(f'return {{ ["password"] = "{account.password}"; }};\n')
         (data / "prosody.cfg.lua").write_text(
             _CONFIGURATION.format(data=data, plain=self.plain, direct=self.direct)
         )

@@ -69,8 +69,7 @@ class Play:
         self.names = Names(transcript.cast, token)
         self.split = split
         self.cast = {
-            name: Actor(role, self.names.local(role), server, check)
-            for name, role in transcript.cast.items()
+            name: Actor(role, self.names.local(role), server, check) for name, role in transcript.cast.items()
         }
         self._numbers = itertools.count(1)
         self._speaker: Actor | None = None
@@ -157,16 +156,12 @@ class Play:
         for sender in plain:
             for recipient in plain:
                 to = recipient.recipient.full
-                sender.send(
-                    f"<iq type='result' id='barrier-{number}-{sender.role.name}' to='{to}'/>"
-                )
+                sender.send(f"<iq type='result' id='barrier-{number}-{sender.role.name}' to='{to}'/>")
         for recipient in plain:
             self._await(recipient, {f"barrier-{number}-{each.role.name}" for each in plain})
 
     def _ask(self, actor: Actor, id: str) -> None:
-        actor.send(
-            f"<iq type='get' id='{id}' to='{actor.role.domain}'><ping xmlns='urn:xmpp:ping'/></iq>"
-        )
+        actor.send(f"<iq type='get' id='{id}' to='{actor.role.domain}'><ping xmlns='urn:xmpp:ping'/></iq>")
 
     def _round_trip(self, actor: Actor, id: str) -> None:
         self._ask(actor, id)
@@ -211,9 +206,7 @@ class Play:
     def no_unclaimed(self, actor: Actor) -> None:
         """Raises Mismatch when something is."""
         if actor.unclaimed:
-            raise Mismatch(
-                f"{actor.role.name} expected nothing more, got: {_shown(actor.unclaimed[0])}"
-            )
+            raise Mismatch(f"{actor.role.name} expected nothing more, got: {_shown(actor.unclaimed[0])}")
 
     # -- expectations --------------------------------------------------------------------------
 

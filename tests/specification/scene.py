@@ -26,9 +26,7 @@ def subscribe(who: Actor, whom: Actor) -> None:
 
 
 def _temporary(actor: Actor) -> Actor:
-    role = replace(
-        actor.role, resource="scene", managed=False, by_hand=False, mechanism="SCRAM-SHA-1"
-    )
+    role = replace(actor.role, resource="scene", managed=False, by_hand=False, mechanism="SCRAM-SHA-1")
     other = Actor(role, actor.local, actor.server, actor.check)
     other.connect()
     other.send("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
@@ -57,7 +55,5 @@ def _is_presence(event: Element, type: str | None) -> bool:
 def _is_push(event: Element, contact: Actor, states: tuple[str, ...]) -> bool:
     item = event.find(f"{_ROSTER}query/{_ROSTER}item")
     return (
-        item is not None
-        and item.get("jid") == contact.recipient.bare
-        and item.get("subscription") in states
+        item is not None and item.get("jid") == contact.recipient.bare and item.get("subscription") in states
     )

@@ -62,12 +62,8 @@ def performances(paths: list[Path], modes: tuple[bool, ...]) -> list[Performance
 
 
 def _worth_splitting(transcript: Transcript) -> bool:
-    blocks = "".join(
-        step.block or "" for step in transcript.steps if step.sentence.endswith(" sends:")
-    )
-    return bool(blocks) and not (
-        transcript.whole or " times: " in blocks or len(blocks) > MOST_SPLIT
-    )
+    blocks = "".join(step.block or "" for step in transcript.steps if step.sentence.endswith(" sends:"))
+    return bool(blocks) and not (transcript.whole or " times: " in blocks or len(blocks) > MOST_SPLIT)
 
 
 def transcripts_below(roots: list[Path]) -> list[Path]:
@@ -126,9 +122,7 @@ class Stage:
             server = Prosody(directory, accounts)
         else:
             movable = any(
-                step.sentence.startswith("The clock")
-                for each in audience
-                for step in each.transcript.steps
+                step.sentence.startswith("The clock") for each in audience for step in each.transcript.steps
             )
             server = Msgd(directory, options, accounts, movable=movable)
         server.start()

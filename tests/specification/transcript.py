@@ -87,8 +87,7 @@ class Transcript:
     def commands_server(self) -> bool:
         """Whether it does something to the server that others would notice."""
         return self.alone or any(
-            step.sentence.startswith(("The server ", "The clock ", "The operator "))
-            for step in self.steps
+            step.sentence.startswith(("The server ", "The clock ", "The operator ")) for step in self.steps
         )
 
     def each_row(self, is_step: Callable[[str], bool]) -> list[Transcript]:
@@ -203,9 +202,7 @@ class _Reader:
             return
         names = (*self.transcript.cast, "The server is", "The clock", "The operator", "Nobody")
         if any(text.startswith((f"{name} ", f"{name}'s", "${")) for name in names):
-            self.transcript.steps += [
-                Step(sentence, self._started) for sentence in _SENTENCE.split(text)
-            ]
+            self.transcript.steps += [Step(sentence, self._started) for sentence in _SENTENCE.split(text)]
 
     def _block(self, text: str, language: str) -> None:
         steps = self.transcript.steps

@@ -150,9 +150,7 @@ def test_attribute_is_escaped_for_either_quote() -> None:
 # Characters with which preparation has something to do, beside any at all.
 _characters = st.one_of(
     st.sampled_from("aA1-._ @/\u00e9E\u0301\u00df\u03a3\u03c2\u0130\u01c5\u212b\u00a0\uff41\uff21"),
-    st.sampled_from(
-        "\u05d0\u0627\u0660\u06f0\u30fb\u30a2\u200c\u200d\u0375\u03b1\u05f3\u3002\uff0e"
-    ),
+    st.sampled_from("\u05d0\u0627\u0660\u06f0\u30fb\u30a2\u200c\u200d\u0375\u03b1\u05f3\u3002\uff0e"),
     st.characters(codec="utf-8"),
 )
 _texts = st.text(_characters, min_size=1, max_size=12)

@@ -71,9 +71,7 @@ def test_versions_that_are_not(server: Msgd, version: ssl.TLSVersion) -> None:
         _context(version).wrap_socket(connection, server_hostname="localhost")
 
 
-@pytest.mark.parametrize(
-    "cipher", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA", "NULL-SHA"]
-)
+@pytest.mark.parametrize("cipher", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA", "NULL-SHA"])
 def test_ciphers_without_forward_secrecy_or_authentication(server: Msgd, cipher: str) -> None:
     context = _context(ssl.TLSVersion.TLSv1_2)
     context.set_ciphers(f"{cipher}:@SECLEVEL=0")

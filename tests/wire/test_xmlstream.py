@@ -99,9 +99,7 @@ def test_cut_at_every_byte(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("holds", [False, True])
-def test_an_element_is_there_with_its_last_byte(
-    holds: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_element_is_there_with_its_last_byte(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cuts at every pair of places; nothing waits for bytes behind the element."""
     monkeypatch.setattr(expat, "HOLDS_TOKENS_BACK", holds)
     short = b"<message to='a&gt;'><body a='>'>x</body><active xmlns='y'/></message>"
@@ -177,9 +175,7 @@ def test_an_expat_that_holds_tokens_back() -> None:
     ],
 )
 @pytest.mark.parametrize("holds", [False, True])
-def test_refused(
-    bad: bytes, condition: str, holds: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused(bad: bytes, condition: str, holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expat, "HOLDS_TOKENS_BACK", holds)
     heard = hear(HEADER, *(bad[at : at + 16384] for at in range(0, len(bad), 16384)), b">")
     assert heard.failure is not None and heard.failure.condition == condition
@@ -224,9 +220,7 @@ def test_prefixes_of_the_header_are_written_out() -> None:
     """What needs a prefix of the stream header stands alone when it is forwarded."""
     header = HEADER.replace(b" to=", b" xmlns:q='urn:q' to=")
     heard = hear(header, b"<message><q:x q:y='1'/></message>")
-    assert heard.frames[0][3] == (
-        b"<message><x xmlns='urn:q' xmlns:a1='urn:q' a1:y='1'/></message>"
-    )
+    assert heard.frames[0][3] == (b"<message><x xmlns='urn:q' xmlns:a1='urn:q' a1:y='1'/></message>")
     heard = hear(HEADER, b"<p:message xmlns:p='jabber:client'><p:body>x</p:body></p:message>")
     assert heard.frames[0][3] == b"<message><body>x</body></message>"
 

@@ -51,9 +51,7 @@ class Place:
         session = cast(Any, self.live.sessions[resource])
         content = f"<status>{status}</status>".encode() if status else b""
         session.available = False
-        session.presence = Stanza.build(
-            "presence", to=None, from_=ROMEO, type="unavailable", content=content
-        )
+        session.presence = Stanza.build("presence", to=None, from_=ROMEO, type="unavailable", content=content)
         self.extension.remember(session)
         del self.live.sessions[resource]
 

@@ -108,8 +108,7 @@ def test_the_limit_is_for_the_network_of_one_customer(world: World) -> None:
     place = Place(world, per_hour=3)
     addresses = [f"2001:db8:1:2::{number:x}" for number in range(1, 6)]
     outcomes = [
-        place.outcome(place.register(f"user{number}", address))
-        for number, address in enumerate(addresses)
+        place.outcome(place.register(f"user{number}", address)) for number, address in enumerate(addresses)
     ]
     assert outcomes == ["done"] * 3 + ["resource-constraint"] * 2
     assert place.outcome(place.register("other", "2001:db8:1:3::1")) == "done"

@@ -157,9 +157,7 @@ def test_interval_zero_switches_it_off(world: World) -> None:
     assert pinged(client) == 0
 
 
-def test_many_sessions_are_looked_at_in_slices(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_sessions_are_looked_at_in_slices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xep_0199_ping, "SLICE", 10)
     clients = world.add(25)
     world.run(INTERVAL - 10)
