@@ -67,7 +67,8 @@ class Spool:
         self._unproven: dict[Session, None] = {}
         self._timer: Any = None
         self._proving: Any = None
-        self._writes = 0  # batches under way
+        self._writes = 0  # batches under way: one, unless it had to be taken apart
+        self._due = False  # the window of what came meanwhile is over
         self._unwritten = 0  # bytes in `_fresh` and in these batches
         self._retrying: Any = None
         #: The database does not take what should be stored: nothing is acknowledged.
@@ -234,13 +235,21 @@ class Spool:
             self._timer = self._clock.callLater(self.window, self._commit)
 
     def _commit(self) -> None:
-        """The window is over: write what is still not delivered, delete what is."""
+        """The window is over: write what is still not delivered, delete what is.
+
+        One batch at a time: while the disk is busy the next one gathers, and loses again what is
+        delivered meanwhile, so a slow disk gets fewer and larger batches, never a queue of them.
+        """
         if self._timer is not None:
             if self._timer.active():
                 self._timer.cancel()
             self._timer = None
         if self._retrying is not None:
             return
+        if self._writes:
+            self._due = True
+            return
+        self._due = False
         self._prove()
         fresh, self._fresh = self._fresh, deque()
         entries = []
@@ -283,6 +292,13 @@ class Spool:
                 self._unwritten -= entry.size
                 entry.done = True
                 entry.settle()
+        if not self._writes:
+            self._next_batch()
+
+    def _next_batch(self) -> None:
+        """The disk is free again."""
+        if self._due or (self._flushed and self._fresh):
+            self._commit()
         if not self._writes and not self._fresh:
             flushed, self._flushed = self._flushed, []
             for waiting in flushed:
