@@ -1,4 +1,4 @@
-"""The spool: accept, group commit, deliver, acknowledge.
+"""The spool: accept, deliver, acknowledge; `commit.py` writes and deletes.
 
 Every message with something to deliver becomes an entry here before its sender is told that it is
 safe. Deliveries do not wait for the disk: an entry is sent to the sessions at once, and written
@@ -13,7 +13,6 @@ Sources: XEP-0160, XEP-0198, XEP-0203, XEP-0359; see protocol_spec/spool.md for 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -23,9 +22,9 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
 from msgd.spool import store
+from msgd.spool.commit import GroupCommit
 from msgd.spool.drain import Drain
 from msgd.spool.entry import Entry, Ids
-from msgd.storage.database import Conflict
 from msgd.wire.errors import StanzaError
 from msgd.wire.stanza import Stanza
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 _log = Logger("msgd.spool")
 STANZA_ID_NAMESPACE: Final = "urn:xmpp:sid:0"
 _STANZA_ID: Final = f"{STANZA_ID_NAMESPACE} stanza-id"
-#: Seconds until a batch that the database did not take is offered again.
-_RETRY: Final = 1.0
 #: Seconds between two looks at what was sent to clients without stream management.
 _PROVE_AGAIN: Final = 1.0
 #: Entries in memory that wait for one account; more stay in the database only.
@@ -55,26 +52,15 @@ class Spool:
         self._router = router
         self._clock: Any = router.clock
         self._database = router.database
-        self.window = window
-        self.batch = batch
+        self._commit = GroupCommit(router.database, router.clock, window, batch, self)
         self.quota = quota
         self.quota_size = quota_size
         self.ids = Ids(self._clock.seconds)
-        self._fresh: deque[Entry] = deque()  # not yet given to the database, in order
-        self._deleted: list[tuple[int, int]] = []
         #: Ids whose rows are to go but may still be read.
-        self.deleting: set[int] = set()
+        self.deleting = self._commit.deleting
         self._unproven: dict[Session, None] = {}
-        self._timer: Any = None
         self._proving: Any = None
-        self._writes = 0  # batches under way: one, unless it had to be taken apart
-        self._due = False  # the window of what came meanwhile is over
-        self._unwritten = 0  # bytes in `_fresh` and in these batches
-        self._retrying: Any = None
-        #: The database does not take what should be stored: nothing is acknowledged.
-        self.failing = False
-        self._flushed: list[Deferred[None]] = []
-        self.accepted = self.written = self.spared = 0
+        self.accepted = self.spared = 0
 
     def start(self) -> tuple[int, int]:
         """Look at what was stored before: how many entries, how many bytes."""
@@ -92,7 +78,7 @@ class Spool:
         Takes over `receipt`. False, and nothing taken, when the account's quota is used up and
         there is nobody to deliver to. Raises StanzaError while too much waits for the disk.
         """
-        if self._unwritten > _UNWRITTEN:
+        if self._commit.unwritten > _UNWRITTEN:
             raise StanzaError("resource-constraint", "the store does not keep up", type="wait")
         mailbox = account.mailbox
         takers = []
@@ -114,12 +100,7 @@ class Spool:
             self._wait(entry)
             if targets:
                 self.drain(account)
-        self._fresh.append(entry)
-        self._unwritten += entry.size
-        if len(self._fresh) >= self.batch:
-            self._commit()
-        elif self._timer is None:
-            self._timer = self._clock.callLater(self.window, self._commit)
+        self._commit.add(entry)
         return True
 
     def _wait(self, entry: Entry) -> None:
@@ -167,7 +148,7 @@ class Spool:
             if not mailbox.held:
                 mailbox.held = None
         if entry.stored:
-            self._delete(entry)
+            self._commit.delete(entry)
         elif entry.writing:
             # Its row may be there before we are told: a drain that begins now must pass it over.
             self.deleting.add(entry.id)
@@ -226,101 +207,14 @@ class Spool:
             mailbox.drain = Drain(self, self._router, account)
             mailbox.drain.start()
 
-    # -- the database --------------------------------------------------------------------------
+    # -- what becomes of it in the database ------------------------------------------------------
 
-    def _delete(self, entry: Entry) -> None:
-        self._deleted.append((entry.account.id, entry.id))
-        self.deleting.add(entry.id)
-        if self._timer is None:
-            self._timer = self._clock.callLater(self.window, self._commit)
-
-    def _commit(self) -> None:
-        """The window is over: write what is still not delivered, delete what is.
-
-        One batch at a time: while the disk is busy the next one gathers, and loses again what is
-        delivered meanwhile, so a slow disk gets fewer and larger batches, never a queue of them.
-        """
-        if self._timer is not None:
-            if self._timer.active():
-                self._timer.cancel()
-            self._timer = None
-        if self._retrying is not None:
-            return
-        if self._writes:
-            self._due = True
-            return
-        self._due = False
-        self._prove()
-        fresh, self._fresh = self._fresh, deque()
-        entries = []
-        for entry in fresh:
-            if entry.done:
-                self._unwritten -= entry.size
-            else:
-                entries.append(entry)
-        deleted, self._deleted = self._deleted, []
-        if entries or deleted:
-            self._write(entries, deleted)
-
-    def _write(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
-        for entry in entries:
-            entry.writing = True
-        self._writes += 1
-        self._database.write_soon(
-            lambda connection: store.write(connection, entries, deleted),
-            lambda error: self._written(entries, deleted, error),
-        )
-
-    def _written(self, entries: list[Entry], deleted: list[tuple[int, int]], error: Exception | None) -> None:
-        self._writes -= 1
-        for entry in entries:
-            entry.writing = False
-            if error is not None and entry.done:
-                self.deleting.discard(entry.id)
-        if error is None:
-            self._committed(entries, deleted)
-        elif not isinstance(error, Conflict):
-            self._failed(entries, deleted)
-        elif len(entries) > 1 or (entries and deleted):
-            # Some account of the batch is gone: that must not stop the others.
-            for entry in entries:
-                self._write([entry], [])
-            self._write([], deleted)
-        else:
-            _log.info("an entry for an account that is gone was dropped")
-            for entry in entries:
-                self._unwritten -= entry.size
-                entry.done = True
-                entry.settle()
-        if not self._writes:
-            self._next_batch()
-
-    def _next_batch(self) -> None:
-        """The disk is free again."""
-        if self._due or (self._flushed and self._fresh):
-            self._commit()
-        if not self._writes and not self._fresh:
-            flushed, self._flushed = self._flushed, []
-            for waiting in flushed:
-                waiting.callback(None)
-
-    def _committed(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
-        self.written += len(entries)
-        if self.failing:
-            self.failing = False
-            _log.info("messages are stored again")
-        for entry in entries:
-            self._unwritten -= entry.size
-            self._stored(entry)
-        self.deleting.difference_update(id for _, id in deleted)
-        if self._fresh and self._timer is None:
-            self._timer = self._clock.callLater(self.window, self._commit)
-
-    def _stored(self, entry: Entry) -> None:
+    def stored(self, entry: Entry) -> None:
+        """The entry's row is committed: it is safe."""
         entry.stored = True
         entry.settle()
         if entry.done:
-            self._delete(entry)
+            self._commit.delete(entry)
             return
         mailbox = entry.account.mailbox
         waiting = mailbox.waiting
@@ -334,25 +228,13 @@ class Spool:
                 mailbox.waiting = None
                 self._router.table.cool(entry.account)
 
-    def _failed(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
-        """The database took nothing: keep all of it, tell nobody it is safe, try again."""
-        self._fresh.extend(entries)
-        self._fresh = deque(sorted(self._fresh, key=lambda entry: entry.id))
-        self._deleted += deleted
-        if not self.failing:
-            self.failing = True
-            _log.error("messages cannot be stored; senders get no acknowledgements until they can")
+    def not_stored(self) -> None:
+        """The database took nothing: who waits for an acknowledgement gets one for what is safe."""
         for session in self._router.table.sessions():
             if session.stream_management is not None:
                 session.stream_management.answer_partly()
-        if self._retrying is None:
-            self._retrying = self._clock.callLater(_RETRY, self._retry)
 
-    def _retry(self) -> None:
-        self._retrying = None
-        self._commit()
-
-    def _prove(self) -> None:
+    def before_commit(self) -> None:
         """Look which clients without stream management have everything that was sent to them."""
         for session in list(self._unproven):
             session.prove()
@@ -363,39 +245,42 @@ class Spool:
 
     def _prove_again(self) -> None:
         self._proving = None
-        self._prove()
+        self.before_commit()
 
     def flushed(self) -> Deferred[None]:
         """Fires when everything accepted so far was given to the database and answered."""
-        waiting: Deferred[None] = Deferred()
-        self._flushed.append(waiting)
-        self._commit()
-        if not self._writes and not self._fresh:
-            self._flushed.remove(waiting)
-            waiting.callback(None)
-        return waiting
+        return self._commit.flushed()
 
     # -- for operators -------------------------------------------------------------------------
 
     @property
-    def pending(self) -> int:
-        """Entries in memory that are not safe yet."""
-        return len(self._fresh)
+    def window(self) -> float:
+        """Seconds for which an entry waits until it is written."""
+        return self._commit.window
+
+    @window.setter
+    def window(self, seconds: float) -> None:
+        self._commit.window = seconds
 
     @property
-    def window_ms(self) -> int:
-        """The window in milliseconds."""
-        return round(self.window * 1000)
+    def failing(self) -> bool:
+        """The database does not take what should be stored: nothing is acknowledged."""
+        return self._commit.failing
+
+    @property
+    def pending(self) -> int:
+        """Entries in memory that are not safe yet."""
+        return self._commit.pending
 
     def status(self) -> dict[str, int | str]:
         """Figures for the console."""
         return {
             "accepted": self.accepted,
-            "written": self.written,
+            "written": self._commit.written,
             "spared": self.spared,
-            "pending": len(self._fresh),
-            "batches under way": self._writes,
-            "state": "cannot write" if self.failing else "well",
+            "pending": self._commit.pending,
+            "batches under way": self._commit.under_way,
+            "state": "cannot write" if self._commit.failing else "well",
         }
 
 

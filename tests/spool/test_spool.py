@@ -91,7 +91,7 @@ def test_what_is_delivered_while_the_disk_is_busy_is_not_written(spooled: Spoole
         spooled.arrives(id, spooled.juliet)
     _under_way(spooled.juliet, 0)
     spooled.settle()
-    assert spooled.spool.written == 2, "only the batch that was on its way already"
+    assert spooled.spool.status()["written"] == 2, "only the batch that was on its way already"
     assert spooled.spool.spared == 4
     assert sorted(spooled.told) == list("abcdef")
     spooled.settle()
