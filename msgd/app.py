@@ -42,6 +42,8 @@ from msgd.xeps import ALL
 _log = Logger("msgd")
 #: Seconds that a graceful stop waits for storage that fails.
 _GRACE: Final = 5.0
+#: Seconds that what came last has to be stored, however long the first part took.
+_LEAST_GRACE: Final = 0.5
 
 _sessions = schema.stream_session
 _INSERT_SESSION: Final = insert(_sessions).values(
@@ -159,6 +161,7 @@ class Server:
         contexts = load_contexts(config)
         self.contexts.replace(contexts)
         self.config = self.router.config = config
+        log.set_level(config.log.level)
         log.name_users(self.database.read_now(lambda c: secret(c, log.SECRET)), config.log.jids)
         self.clients.configure(config)
         self.spool.window = config.spool.window / 1000
@@ -174,9 +177,9 @@ class Server:
         Fires when the database is closed. Storage that fails is waited for `grace` seconds.
         """
         self.stopping = True
-        return Deferred.fromCoroutine(self._shutdown(grace))
+        return Deferred.fromCoroutine(self._shutdown(self.reactor.seconds() + grace))
 
-    async def _shutdown(self, grace: float) -> None:
+    async def _shutdown(self, deadline: float) -> None:
         _log.info("stopping")
         self.console.stop()
         for ports in self.ports.values():
@@ -188,7 +191,7 @@ class Server:
         for session in sessions:
             if session.transport is not None:
                 session.transport.pause_reading()
-        await self._flushed(grace)
+        await self._flushed(deadline)
         rows = self.router.resumption.write_down()
         kept = {row["id"] for row in rows}
         for session in sessions:
@@ -197,7 +200,7 @@ class Server:
                 session.part(StreamError("system-shutdown"))
             else:
                 session.kick(StreamError("system-shutdown"))
-        await self._flushed(grace)
+        await self._flushed(deadline)
         self.expiry.stop()
         for extension in self.router.extensions.loaded:
             extension.stop()
@@ -209,10 +212,11 @@ class Server:
         await self.database.close()
         _log.info("stopped; {count} sessions can be resumed", count=len(rows))
 
-    async def _flushed(self, grace: float) -> None:
-        """Everything accepted is stored, or `grace` is over: then it was not acknowledged."""
+    async def _flushed(self, deadline: float) -> None:
+        """Everything accepted is stored, or time is over: then it was not acknowledged."""
         flushed = Deferred.fromCoroutine(self._all_stored())
-        flushed.addTimeout(grace, self.reactor, lambda result, timeout: None)
+        left = max(_LEAST_GRACE, deadline - self.reactor.seconds())
+        flushed.addTimeout(left, self.reactor, lambda result, timeout: None)
         await flushed
 
     async def _all_stored(self) -> None:

@@ -27,17 +27,22 @@ _LETTERS: Final = 10
 
 _key = b""
 _show = False
+# Typed as Any: mypy cannot read Twisted's interfaces. What Twisted itself finds worth a line is of no
+# use to an operator.
+_predicate: Any = LogLevelFilterPredicate(LogLevel.levelWithName("warn"))
 
 
 def begin(level: str) -> None:
     """Write lines of `level` and above to standard error."""
-    # Typed as Any: mypy cannot read Twisted's interfaces.
-    predicate: Any = LogLevelFilterPredicate(LogLevel.levelWithName("warn"))
-    # What Twisted itself finds worth a line is of no use to an operator.
-    predicate.setLogLevelForNamespace("msgd", LogLevel.levelWithName(level))
+    set_level(level)
     text: Any = textFileLogObserver(sys.stderr)
-    observer: Any = FilteringLogObserver(text, [predicate])
+    observer: Any = FilteringLogObserver(text, [_predicate])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def set_level(level: str) -> None:
+    """Write lines of `level` and above from now on."""
+    _predicate.setLogLevelForNamespace("msgd", LogLevel.levelWithName(level))
 
 
 def name_users(key: bytes, show: bool) -> None:

@@ -70,6 +70,8 @@ class Resumption:
         self._sessions: dict[str, Session] = {}
         # After the end of a session: what it had handled, for <failed h='…'/>. Bounded.
         self._handled: dict[str, int] = {}
+        # Those that wait to be resumed until what their client sent is safe: true when it is.
+        self._settling: dict[Session, Deferred[bool]] = {}
 
     # -- enabling ------------------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class Resumption:
 
         Waits until everything the client sent before is safe, so that it need not send it again.
         Raises `StreamError` when the client claims to have more than it was sent, `ResumeFailed`
-        when the session ends meanwhile.
+        when the session ends meanwhile, or is asked for on yet another connection.
         """
         session = resumed.session
         sm = session.stream_management
@@ -161,11 +163,7 @@ class Resumption:
             raise too_high(resumed.handled, sm.sent)
         session.forget(done)
         _drop_connection(session)
-        if sm.safe != sm.received:
-            settled: Deferred[None] = Deferred()
-            sm.when_safe = lambda: settled.callback(None)
-            await settled
-        if session.ended:
+        if not await self._settled(session, sm) or session.ended:
             raise ResumeFailed("item-not-found", sm.safe)
         if session.expiry is not None:
             session.expiry.cancel()
@@ -179,6 +177,18 @@ class Resumption:
         sm.awaiting_since = self._router.clock.seconds()
         again = b"".join(_bytes(sent) for sent in sm.queue or ())
         return head + again + (REQUEST if sm.requested else b"")
+
+    async def _settled(self, session: Session, sm: StreamManagement) -> bool:
+        """Wait until what the client sent is safe. False when a later connection asks meanwhile."""
+        sm.when_safe = None
+        before = self._settling.pop(session, None)
+        if before is not None:
+            before.callback(False)
+        if sm.safe == sm.received:
+            return True
+        settled = self._settling[session] = Deferred()
+        sm.when_safe = lambda: self._settling.pop(session).callback(True)
+        return await settled
 
     # -- over a restart ------------------------------------------------------------------------
 

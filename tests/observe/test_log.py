@@ -42,3 +42,15 @@ def test_what_the_log_holds(tmp_path: Path, level: str, jids: bool) -> None:
     assert ("canary" in text) == jids
     assert "disabled" in text and "failed: not-authorized" in text
     assert "Traceback" not in text and "#critical" not in text
+
+
+def test_the_level_counts_from_a_reload_on(tmp_path: Path) -> None:
+    server = Msgd(tmp_path / "data", ['log.level = "error"'], [NewAccount("canary")])
+    server.start()
+    assert ask(server.data / "console", "user disable canary@localhost")["ok"]
+    server.configure(['log.level = "info"'])
+    assert "changed: log.level" in ask(server.data / "console", "reload")["text"][0]
+    assert ask(server.data / "console", "user delete canary@localhost")["ok"]
+    server.stop()
+    text = server.log.read_text()
+    assert ": deleted" in text and ": disabled" not in text
