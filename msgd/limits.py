@@ -159,7 +159,8 @@ class Spool:
     window: int = option(
         20,
         """How long a message waits for others to be written with it. The sender's acknowledgement waits
-        as long, its delivery does not. What the recipient acknowledges in this time needs no disk.""",
+        as long, its delivery does not. What the recipient acknowledges in this time needs no disk. Where
+        no acknowledgement is waited for, it is five times as long.""",
         unit="milliseconds",
         minimum=1,
         maximum=1000,

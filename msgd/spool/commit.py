@@ -1,13 +1,14 @@
 """The group commit: entries are written and rows deleted, many in one transaction.
 
-What is added waits for a window and is written when it is still not delivered. There is one
-transaction at a time: while the disk is busy the next one gathers, and loses again what is
-delivered meanwhile, so a slow disk gets fewer and larger ones, never a queue of them.
+What is added waits in a window and is written when it is still not delivered at its end. Where somebody
+waits for it, the sender for an acknowledgement or an absent recipient, the window is short; all else has
+time until the recipient's machine has acknowledged it, and is hardly ever written. There is one transaction
+at a time: while the disk is busy the next one gathers, and loses again what is delivered meanwhile, so a
+slow disk gets fewer and larger ones, never a queue of them.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,18 +16,21 @@ from twisted.logger import Logger
 
 from msgd.spool import store
 from msgd.spool.entry import Entry
+from msgd.spool.window import Window
 from msgd.storage.database import Conflict, Database
 
 _log = Logger("msgd.spool")
 #: Seconds until a batch that the database did not take is offered again.
 _RETRY: Final = 1.0
+#: The long window in short ones. A kernel may delay its acknowledgement by 40 ms, a phone's network by more.
+_LONG: Final = 5
 
 
 class Owner(Protocol):
     """Who is told what becomes of the entries."""
 
-    def before_commit(self) -> None:
-        """A batch is about to be put together: what turns out to be delivered need not go in."""
+    def prove(self, awaited_only: bool) -> None:
+        """A window is over: what turns out to be delivered need not be written."""
 
     def stored(self, entry: Entry) -> None:
         """The entry's row is committed."""
@@ -42,80 +46,79 @@ class GroupCommit:
         """`window` in seconds; `batch` entries end it early."""
         self._database = database
         self._clock = clock
-        self.window = window
-        self._batch = batch
         self._owner = owner
-        self._fresh: deque[Entry] = deque()  # not yet given to the database, in order
+        self._short = Window(clock, window, batch, lambda: owner.prove(awaited_only=True), self._go_on)
+        self._long = Window(
+            clock, window * _LONG, batch * _LONG, lambda: owner.prove(awaited_only=False), self._go_on
+        )
         self._deleted: list[tuple[int, int]] = []
         #: Ids whose rows are to go but may still be read.
         self.deleting: set[int] = set()
-        self._timer: Any = None
         self._retrying: Any = None
-        self._due = False  # the window of what came during a commit is over
         self._flushed: list[Deferred[None]] = []
         #: Transactions under way: one, unless a batch had to be taken apart.
         self.under_way = 0
-        #: Bytes that are not written yet.
-        self.unwritten = 0
+        self._writing = 0  # bytes in them
         #: How many entries were written.
         self.written = 0
         #: The database does not take what should be stored.
         self.failing = False
 
     @property
+    def window(self) -> float:
+        """Seconds for which an entry waits that somebody waits for."""
+        return self._short.seconds
+
+    @window.setter
+    def window(self, seconds: float) -> None:
+        self._short.seconds = seconds
+        self._long.seconds = seconds * _LONG
+
+    @property
     def pending(self) -> int:
         """Entries that are not given to the database yet."""
-        return len(self._fresh)
+        return len(self._short) + len(self._long)
 
-    def add(self, entry: Entry) -> None:
-        """Write the entry when the window is over, if it is not `done` by then."""
-        self._fresh.append(entry)
-        self.unwritten += entry.size
-        if len(self._fresh) >= self._batch:
-            self._commit()
-        else:
-            self._commit_later()
+    @property
+    def unwritten(self) -> int:
+        """Bytes that are not written yet."""
+        return self._short.size + self._long.size + self._writing
+
+    def add(self, entry: Entry, awaited: bool) -> None:
+        """Write the entry when its window is over, if it is not `done` by then."""
+        (self._short if awaited else self._long).add(entry)
 
     def delete(self, entry: Entry) -> None:
         """Delete the row of a stored entry, with the next batch."""
         self._deleted.append((entry.account.id, entry.id))
         self.deleting.add(entry.id)
-        self._commit_later()
+        self._long.begin()
+
+    def prove_soon(self) -> None:
+        """Find out soon what is delivered, so that its rows can go."""
+        self._long.begin()
 
     def flushed(self) -> Deferred[None]:
         """Fires when everything added so far was given to the database and answered."""
         waiting: Deferred[None] = Deferred()
         self._flushed.append(waiting)
-        self._commit()
+        self._all_due()
         self._tell_flushed()
         return waiting
 
     # -- a batch -------------------------------------------------------------------------------
 
-    def _commit_later(self) -> None:
-        if self._timer is None:
-            self._timer = self._clock.callLater(self.window, self._commit)
+    def _all_due(self) -> None:
+        """Whatever waits has waited long enough."""
+        for window in (self._short, self._long):
+            window.end()
+        self._go_on()
 
-    def _commit(self) -> None:
-        """The window is over: write what is still not delivered, delete what is."""
-        if self._timer is not None:
-            if self._timer.active():
-                self._timer.cancel()
-            self._timer = None
-        if self._retrying is not None:
+    def _go_on(self) -> None:
+        """Write what is due, unless the database is busy: then it is done afterwards."""
+        if self.under_way or self._retrying is not None:
             return
-        if self.under_way:
-            self._due = True
-            return
-        self._due = False
-        self._owner.before_commit()
-        fresh, self._fresh = self._fresh, deque()
-        entries = []
-        for entry in fresh:
-            if entry.done:
-                self.unwritten -= entry.size
-            else:
-                entries.append(entry)
+        entries = self._short.take() + self._long.take()
         deleted, self._deleted = self._deleted, []
         if entries or deleted:
             self._write(entries, deleted)
@@ -124,6 +127,7 @@ class GroupCommit:
         for entry in entries:
             entry.writing = True
         self.under_way += 1
+        self._writing += sum(entry.size for entry in entries)
         self._database.write_soon(
             lambda connection: store.write(connection, entries, deleted),
             lambda error: self._written(entries, deleted, error),
@@ -132,6 +136,7 @@ class GroupCommit:
     def _written(self, entries: list[Entry], deleted: list[tuple[int, int]], error: Exception | None) -> None:
         self.under_way -= 1
         for entry in entries:
+            self._writing -= entry.size
             entry.writing = False
             if error is not None and entry.done:
                 self.deleting.discard(entry.id)
@@ -146,9 +151,11 @@ class GroupCommit:
             self._write([], deleted)
         else:
             self._given_up(entries)
-        if self._due or (self._flushed and self._fresh):
-            self._commit()
-        self._tell_flushed()
+        if self._flushed:
+            self._all_due()
+            self._tell_flushed()
+        elif self._short.due or self._long.due:
+            self._go_on()
 
     def _committed(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
         self.written += len(entries)
@@ -156,16 +163,12 @@ class GroupCommit:
             self.failing = False
             _log.info("messages are stored again")
         for entry in entries:
-            self.unwritten -= entry.size
             self._owner.stored(entry)
         self.deleting.difference_update(id for _, id in deleted)
-        if self._fresh:
-            self._commit_later()
 
     def _failed(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
         """The database took nothing: keep all of it, tell nobody it is safe, try again."""
-        self._fresh.extend(entries)
-        self._fresh = deque(sorted(self._fresh, key=lambda entry: entry.id))
+        self._short.give_back(entries)
         self._deleted += deleted
         if not self.failing:
             self.failing = True
@@ -176,18 +179,17 @@ class GroupCommit:
 
     def _retry(self) -> None:
         self._retrying = None
-        self._commit()
+        self._all_due()
 
     def _given_up(self, entries: list[Entry]) -> None:
         """Their account was deleted."""
         for entry in entries:
             _log.info("an entry for an account that is gone was dropped")
-            self.unwritten -= entry.size
             entry.done = True
             entry.settle()
 
     def _tell_flushed(self) -> None:
-        if self.under_way or self._fresh:
+        if self.under_way or self.pending:
             return
         flushed, self._flushed = self._flushed, []
         for waiting in flushed:

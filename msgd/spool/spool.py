@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _log = Logger("msgd.spool")
 STANZA_ID_NAMESPACE: Final = "urn:xmpp:sid:0"
-_STANZA_ID: Final = f"{STANZA_ID_NAMESPACE} stanza-id"
 #: Seconds between two looks at what was sent to clients without stream management.
 _PROVE_AGAIN: Final = 1.0
 #: Entries in memory that wait for one account; more stay in the database only.
@@ -58,7 +57,10 @@ class Spool:
         self.ids = Ids(self._clock.seconds)
         #: Ids whose rows are to go but may still be read.
         self.deleting = self._commit.deleting
+        # Sessions without stream management to which something was sent that may not have arrived; of them
+        # those with a message that somebody waits for.
         self._unproven: dict[Session, None] = {}
+        self._awaited: dict[Session, None] = {}
         self._proving: Any = None
         self.accepted = self.spared = 0
 
@@ -88,8 +90,8 @@ class Spool:
             return False
         id = self.ids.next()
         child = b"<stanza-id xmlns='urn:xmpp:sid:0' id='%x' by='%b'/>" % (id, account.jid.attribute)
-        raw = stanza.with_child(child, _STANZA_ID).raw
-        entry = Entry(id, account, raw, receipt, stanza.to.resource if stanza.to else "")
+        resource = stanza.to.resource if stanza.to is not None else ""
+        entry = Entry(id, account, stanza.raw_with_child(child), receipt, resource)
         self.accepted += 1
         mailbox.count += 1
         mailbox.size += entry.size
@@ -100,7 +102,7 @@ class Spool:
             self._wait(entry)
             if targets:
                 self.drain(account)
-        self._commit.add(entry)
+        self._commit.add(entry, awaited=receipt is not None or not takers)
         return True
 
     def _wait(self, entry: Entry) -> None:
@@ -119,7 +121,9 @@ class Spool:
         held[entry.id] = entry
         session.send_kept(entry)
         if session.stream_management is None:
-            self._unproven[session] = None
+            (self._awaited if entry.receipt is not None else self._unproven)[session] = None
+            if entry.stored:
+                self._commit.prove_soon()
 
     def hold_again(self, session: Session, id: int, raw: bytes) -> None:
         """After a restart: the session holds a stored entry that it had not acknowledged."""
@@ -183,6 +187,7 @@ class Spool:
     def session_ended(self, session: Session) -> None:
         """What the session did not acknowledge goes to another, or waits for one."""
         self._unproven.pop(session, None)
+        self._awaited.pop(session, None)
         waits = False
         for sent in session.undelivered():
             if type(sent) is not bytes:
@@ -234,18 +239,24 @@ class Spool:
             if session.stream_management is not None:
                 session.stream_management.answer_partly()
 
-    def before_commit(self) -> None:
+    def prove(self, awaited_only: bool) -> None:
         """Look which clients without stream management have everything that was sent to them."""
-        for session in list(self._unproven):
+        self._prove(self._awaited)
+        if not awaited_only:
+            self._prove(self._unproven)
+        if (self._awaited or self._unproven) and self._proving is None:
+            self._proving = self._clock.callLater(_PROVE_AGAIN, self._prove_again)
+
+    @staticmethod
+    def _prove(sessions: dict[Session, None]) -> None:
+        for session in list(sessions):
             session.prove()
             if not session.unproven:
-                del self._unproven[session]
-        if self._unproven and self._proving is None:
-            self._proving = self._clock.callLater(_PROVE_AGAIN, self._prove_again)
+                del sessions[session]
 
     def _prove_again(self) -> None:
         self._proving = None
-        self.before_commit()
+        self.prove(awaited_only=False)
 
     def flushed(self) -> Deferred[None]:
         """Fires when everything accepted so far was given to the database and answered."""

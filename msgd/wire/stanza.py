@@ -169,16 +169,19 @@ class Stanza:
 
     def with_child(self, child: bytes, name: str) -> Stanza:
         """A copy with `child` (serialised, called `name` in expanded form) as its last child."""
+        raw = self.raw_with_child(child)
+        children = (*self.children, name)
+        return Stanza(self.kind, raw, self.attributes, children, self.to, self.from_)
+
+    def raw_with_child(self, child: bytes) -> bytes:
+        """The bytes of `with_child`."""
         end = b"</" + self.kind.encode() + b">"
         raw = self.raw
         if raw.endswith(end):
-            raw = raw[: -len(end)] + child + end
-        elif raw.endswith(b"/>"):
-            raw = raw[:-2] + b">" + child + end
-        else:  # white space in the end tag
-            raw = raw[: raw.rindex(b"</")] + child + end
-        children = (*self.children, name)
-        return Stanza(self.kind, raw, self.attributes, children, self.to, self.from_)
+            return raw[: -len(end)] + child + end
+        if raw.endswith(b"/>"):
+            return raw[:-2] + b">" + child + end
+        return raw[: raw.rindex(b"</")] + child + end  # white space in the end tag
 
     def filtered(self, wanted: Callable[[Element], bool]) -> Stanza:
         """A copy with only the direct children that are `wanted`; serialised anew."""

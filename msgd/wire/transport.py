@@ -17,12 +17,13 @@ from twisted.internet import main
 from twisted.internet.interfaces import IReadWriteDescriptor
 from zope.interface import implementer  # type: ignore[import-untyped]  # has no types
 
+from msgd.wire import tls_records
 from msgd.wire.reactor import DelayedCall, Reactor, at_end_of_turn
 from msgd.wire.tls import ConnectionBindings
 
 #: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
 _SIOCOUTQ: Final = 0x5411
-_READ_SIZE: Final = 16384
+_READ_SIZE: Final = tls_records.READ_SIZE
 #: Seconds that a closing connection has to take what is left, and to close its side.
 _CLOSING_TIME: Final = 5.0
 #: Larger output is written in pieces, so that one connection does not hold up the others.
@@ -153,7 +154,7 @@ class Connection:
                 if self._handshaking:
                     tls.do_handshake()
                     self._secured()
-                data = tls.recv(_READ_SIZE)
+                data = tls_records.receive(tls)
         except (SSL.WantReadError, BlockingIOError):
             return None
         except SSL.WantWriteError:
@@ -255,7 +256,7 @@ class Connection:
                     sent = self._socket.send(data)
             else:
                 while sent < len(data):
-                    sent += self._tls.send(data[sent : sent + _WRITE_SIZE] if sent else data)
+                    sent += tls_records.send(self._tls, data[sent : sent + _WRITE_SIZE] if sent else data)
         except (SSL.WantWriteError, SSL.WantReadError, BlockingIOError):
             pass
         except (SSL.Error, OSError):
