@@ -85,11 +85,13 @@ class Window:
         return bool(self._entries) and self._entries[0].id <= self._ripe
 
     def take(self) -> list[Entry]:
-        """Those that are due, which leave the window."""
+        """Those that are due leave the window; of them, those that are still not delivered."""
         entries = self._entries
         due = []
         while entries and entries[0].id <= self._ripe:
-            due.append(entries.popleft())
-        self.size -= sum(entry.size for entry in due)
+            entry = entries.popleft()
+            self.size -= entry.size
+            if not entry.done:
+                due.append(entry)
         self._full = max(self._most, 2 * len(entries))
         return due

@@ -96,6 +96,16 @@ def test_while_the_disk_is_busy_it_goes_on_and_forgets_what_is_delivered() -> No
     assert waiting.ended[0] == [2]
 
 
+def test_what_is_delivered_after_it_was_due_is_not_taken() -> None:
+    waiting = Waiting()
+    waiting.busy = True
+    waiting.add(1, 2)
+    waiting.later()
+    waiting.entries[1].done = True
+    assert [entry.id for entry in waiting.window.take()] == [2]
+    assert waiting.window.size == 0
+
+
 def test_a_full_window_is_not_looked_through_for_each_entry() -> None:
     waiting = Waiting()
     waiting.busy = True
