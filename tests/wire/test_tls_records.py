@@ -28,8 +28,8 @@ class Ends:
         context = SSL.Context(SSL.TLS_METHOD)
         context.use_certificate_file(str(directory / "certificate"))
         context.use_privatekey_file(str(directory / "key"))
-        context.set_mode(SSL._lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
-        context.set_mode(SSL._lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER)
+        context.set_mode(1)  # SSL_MODE_ENABLE_PARTIAL_WRITE
+        context.set_mode(2)  # SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
         self.sockets = socket.socketpair()
         for each in self.sockets:
             each.setblocking(False)
