@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -48,7 +47,7 @@ class Clients:
         self._router = router
         self._contexts = contexts
         self._output = Output(reactor)
-        self.streams: set[ClientNegotiation] = router.streams
+        self.streams = router.streams
         self.clock = reactor
         self.accounts: Accounts = router.accounts
         self.throttle = throttle
@@ -90,10 +89,8 @@ class Clients:
         limits = self._config.limits
         if len(self.streams) >= limits.strangers:
             return False
-        if limits.strangers_per_address and len(self.streams) >= limits.strangers_per_address:
-            count = Counter(stream.address for stream in self.streams)[address]
-            return count < limits.strangers_per_address
-        return True
+        most = limits.strangers_per_address
+        return not most or self.streams.count(address) < most
 
     # -- what negotiation asks -----------------------------------------------------------------
 

@@ -15,13 +15,14 @@ from twisted.python.threadpool import ThreadPool
 
 from msgd.accounts import store
 from msgd.accounts.credentials import (
+    FOR_PLAIN,
     ITERATIONS,
     LEAST_ITERATIONS,
     MOST_ITERATIONS,
     Verifier,
     is_password,
     new_verifiers,
-    pretended_verifiers,
+    pretended_verifier,
 )
 from msgd.accounts.errors import AccountError
 from msgd.accounts.passwords import prepare_password
@@ -63,13 +64,14 @@ class Reactor(Protocol):
 
 
 class _Name:
-    """What is known of one name until `expires`; always has a verifier for every mechanism."""
+    """What is known of one name until `expires`."""
 
-    __slots__ = ("account", "expires", "verifiers")
+    __slots__ = ("account", "expires", "pretended", "verifiers")
 
     def __init__(self, account: Account | None, verifiers: dict[str, Verifier], expires: float) -> None:
         self.account = account
         self.verifiers = verifiers
+        self.pretended: dict[str, Verifier] = {}
         self.expires = expires
 
 
@@ -158,7 +160,7 @@ class Accounts:
     async def credential(self, jid: JID, mechanism: str) -> Verifier | None:
         """Return an account's verifier for a mechanism of `HASHES`, None if there is no account."""
         name = await self._name(jid)
-        return None if name.account is None else name.verifiers[mechanism]
+        return None if name.account is None else name.verifiers.get(mechanism)
 
     async def for_login(self, jid: JID, mechanism: str) -> tuple[Account | None, Verifier]:
         """Return the account of a bare address and a verifier for a mechanism of `HASHES`.
@@ -167,7 +169,7 @@ class Accounts:
         tries to log in may learn more before their proof is checked against it.
         """
         name = await self._name(jid)
-        return name.account, name.verifiers[mechanism]
+        return name.account, self._verifier(jid, name, mechanism)
 
     async def check_password(self, jid: JID, password: str) -> Account | None:
         """Return the account if this is its password, None if it is not or there is no account.
@@ -180,7 +182,8 @@ class Accounts:
         except AccountError:
             return None
         name = await self._name(jid)
-        if not await self._compute(lambda: is_password(name.verifiers, prepared)):
+        verifier = self._verifier(jid, name, FOR_PLAIN)
+        if not await self._compute(lambda: is_password(verifier, prepared)):
             return None
         if name.account is not None and name.account.disabled:
             raise AccountError("not-allowed", "the account is disabled")
@@ -214,10 +217,16 @@ class Accounts:
         return name
 
     async def _read(self, jid: JID) -> _Name:
-        account, verifiers = await self._database.read(lambda c: store.with_verifiers(c, jid))
+        account, verifiers = await self._database.look_up(lambda c: store.with_verifiers(c, jid))
+        return _Name(account, verifiers, self._reactor.seconds() + CACHED_SECONDS)
+
+    def _verifier(self, jid: JID, name: _Name, mechanism: str) -> Verifier:
         # Made for all, so that a name with an account is not answered sooner.
-        pretended = pretended_verifiers(self._secret, jid, self._iterations)
-        return _Name(account, pretended | verifiers, self._reactor.seconds() + CACHED_SECONDS)
+        pretended = name.pretended.get(mechanism)
+        if pretended is None:
+            pretended = pretended_verifier(self._secret, jid, mechanism, self._iterations)
+            name.pretended[mechanism] = pretended
+        return name.verifiers.get(mechanism, pretended)
 
     async def _change(self, jid: JID, work: Callable[[Connection], _T], what: str | None = None) -> _T:
         try:

@@ -30,7 +30,7 @@ LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
 SALT_SIZE = 16
 
 # The mechanism by whose verifier PLAIN logins are checked.
-_FOR_PLAIN = "SCRAM-SHA-256"
+FOR_PLAIN = "SCRAM-SHA-256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +60,20 @@ def new_verifiers(password: bytes, iterations: int = ITERATIONS) -> dict[str, Ve
     }
 
 
-def is_password(verifiers: dict[str, Verifier], password: bytes) -> bool:
-    """Whether `password`, prepared, is the one of these verifiers. Takes milliseconds."""
-    known = verifiers[_FOR_PLAIN]
-    tried = derive(_FOR_PLAIN, password, known.salt, known.iterations)
+def is_password(known: Verifier, password: bytes) -> bool:
+    """Whether `password`, prepared, is the one of this verifier for `FOR_PLAIN`. Takes milliseconds."""
+    tried = derive(FOR_PLAIN, password, known.salt, known.iterations)
     return hmac.compare_digest(tried.stored_key, known.stored_key)
 
 
-def pretended_verifiers(secret: bytes, name: str, iterations: int) -> dict[str, Verifier]:
-    """Return verifiers for an account that does not exist (RFC 5802 §9 leaves the salt to the server).
+def pretended_verifier(secret: bytes, name: str, mechanism: str, iterations: int) -> Verifier:
+    """Return a verifier for an account that does not exist (RFC 5802 §9 leaves the salt to the server).
 
     Always the same for the same name, so that asking twice tells nothing, and no password fits: the
     keys are no outcome of PBKDF2 that anybody knows.
     """
-    verifiers = {}
-    for mechanism, hash_name in HASHES.items():
-        salt, stored_key, server_key = (
-            hmac.digest(secret, f"{part}\0{mechanism}\0{name}".encode(), hash_name)
-            for part in ("salt", "stored key", "server key")
-        )
-        verifiers[mechanism] = Verifier(salt[:SALT_SIZE], iterations, stored_key, server_key)
-    return verifiers
+    salt, stored_key, server_key = (
+        hmac.digest(secret, f"{part}\0{mechanism}\0{name}".encode(), HASHES[mechanism])
+        for part in ("salt", "stored key", "server key")
+    )
+    return Verifier(salt[:SALT_SIZE], iterations, stored_key, server_key)

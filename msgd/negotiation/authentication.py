@@ -7,6 +7,7 @@ The mechanisms are in `sasl.py`; here are their messages in and out of `<auth/>`
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from typing import Final
 
 from twisted.logger import Logger
@@ -15,6 +16,7 @@ from msgd.negotiation.sasl import (
     Challenge,
     SaslExchange,
     SaslFailure,
+    SaslOptions,
     Success,
     channel_binding_feature,
     decode_base64,
@@ -36,10 +38,14 @@ _ATTEMPTS: Final = 3
 def mechanisms_feature(server: Server, transport: Connection) -> bytes:
     """The stream feature: SASL mechanisms, and the channel bindings for -PLUS (XEP-0440)."""
     bindings = transport.bindings()
-    names = offered_mechanisms(bindings, server.sasl_options)
-    listed = "".join(f"<mechanism>{name}</mechanism>" for name in names)
+    return _listed(bindings.types() if bindings is not None else (), server.sasl_options)
+
+
+@lru_cache(maxsize=16)  # few versions of TLS, one set of options until a reload
+def _listed(types: tuple[str, ...], options: SaslOptions) -> bytes:
+    listed = "".join(f"<mechanism>{name}</mechanism>" for name in offered_mechanisms(types, options))
     feature = f"<mechanisms xmlns='{SASL_NAMESPACE}'>{listed}</mechanisms>"
-    return feature.encode() + channel_binding_feature(bindings)
+    return feature.encode() + channel_binding_feature(types)
 
 
 def failure_element(condition: str, text: str = "") -> bytes:
@@ -99,7 +105,7 @@ class Authentication:
             self._domain,
             server.accounts,
             bindings,
-            offered_mechanisms(bindings, server.sasl_options),
+            offered_mechanisms(bindings.types() if bindings is not None else (), server.sasl_options),
             throttle=server.throttle,
             address=self._transport.address,
         )

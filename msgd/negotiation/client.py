@@ -194,7 +194,7 @@ class ClientNegotiation:
 
     def _leave(self) -> None:
         """This connection is no negotiation any more."""
-        self._server.streams.discard(self)
+        self._server.streams.remove(self)
         self._busy = False
         self._ahead.clear()
         if self._deadline is not None:

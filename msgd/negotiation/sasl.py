@@ -75,21 +75,20 @@ class Success:
     data: bytes
 
 
-def offered_mechanisms(bindings: ChannelBindings | None, options: SaslOptions = SaslOptions()) -> list[str]:
+def offered_mechanisms(bindings: Collection[str], options: SaslOptions = SaslOptions()) -> list[str]:
     """Return the names of the mechanisms to offer, the strongest first.
 
-    -PLUS needs TLS with channel bindings and PLAIN needs TLS; without TLS `bindings` is None or has no
-    types.
+    `bindings` are the types of channel binding. -PLUS needs TLS with one and PLAIN needs TLS; without TLS
+    there are none.
     """
     names = [name for name in HASHES if name in options.scram]
-    if bindings is None or not bindings.types():
+    if not bindings:
         return names
     return [name + _PLUS for name in names] + names + (["PLAIN"] if options.plain else [])
 
 
-def channel_binding_feature(bindings: ChannelBindings | None) -> bytes:
+def channel_binding_feature(types: Collection[str]) -> bytes:
     """Return the stream feature that names the types of channel binding (XEP-0440), or nothing."""
-    types = bindings.types() if bindings is not None else ()
     if not types:
         return b""
     listed = "".join(f"<channel-binding type='{type}'/>" for type in types)

@@ -10,6 +10,7 @@ from OpenSSL import SSL
 from msgd.accounts.accounts import Account, Accounts
 from msgd.accounts.throttle import LoginThrottle
 from msgd.negotiation.sasl import SaslOptions
+from msgd.negotiation.strangers import Strangers
 from msgd.wire.jid import JID
 from msgd.wire.xmlstream import Limits
 
@@ -17,7 +18,7 @@ from msgd.wire.xmlstream import Limits
 class Server(Protocol):
     """What negotiation needs of the server; the app provides it."""
 
-    streams: set[Any]
+    streams: Strangers
     clock: Any
     accounts: Accounts
     throttle: LoginThrottle

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "jabber:iq:roster"
 #: Contacts of one account: the roster is sent as one stanza, some 100 bytes for each.
 MOST_ITEMS: Final = 5000
+#: Contacts with whom presence is shared up to which a roster is read like anything small.
+_FEW: Final = 100
 #: Groups of one contact. Clients show some, nobody has dozens.
 MOST_GROUPS: Final = 50
 #: Characters of a contact's name, and of a group's: as long as the longest part of an address.
@@ -87,9 +89,9 @@ class Roster(Extension):
         known = _version(query.get("ver"))
         hold = self._hold(session)
         try:
-            copy = await self.database.read(
-                lambda connection: roster_store.roster(connection, account.id, known)
-            )
+            few = len(account.subscribers) + len(account.subscriptions) <= _FEW
+            read = self.database.look_up if few else self.database.read
+            copy = await read(lambda connection: roster_store.roster(connection, account.id, known))
             hold.version = copy.version if hold.version < 0 else min(hold.version, copy.version)
             if not copy.whole:
                 hold.interim += copy.items

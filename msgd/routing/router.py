@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from msgd.accounts.accounts import Accounts
 from msgd.config import Config
+from msgd.negotiation.strangers import Strangers
 from msgd.routing.account import LiveAccount
 from msgd.routing.delivery import deliver_iq, deliver_message
 from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
@@ -73,7 +74,7 @@ class Router:
         self.table = table
         self.extensions = Extensions()
         #: Streams that have not bound a resource yet.
-        self.streams: set[Any] = set()
+        self.streams = Strangers()
         #: The session that changes its own account's password just now; it alone goes on.
         self.spared: Session | None = None
         self.routed = 0

@@ -73,7 +73,7 @@ class Table:
             self._loading[bare].append(waiting)
         else:
             self._loading[bare] = [waiting]
-            Deferred.fromCoroutine(self._database.read(lambda c: _read(c, bare))).addBoth(
+            Deferred.fromCoroutine(self._database.look_up(lambda c: _read(c, bare))).addBoth(
                 lambda result: self._loaded(bare, result)
             )
         return waiting

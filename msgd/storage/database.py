@@ -1,8 +1,9 @@
 """The interface to the database: what every engine offers, and the errors it raises.
 
-Work is a function that takes a `Connection` and runs in a thread of the database, never in the
-reactor's. Reads go to a small pool of threads, writes to the one writer, which gathers what is waiting
-into one transaction. Nothing is reported as written before it is committed with fsync.
+Work is a function that takes a `Connection` and runs in a thread of the database. Reads go to a small
+pool of threads, writes to the one writer, which gathers what is waiting into one transaction. Nothing is
+reported as written before it is committed with fsync. Only a look-up, a few rows by their keys, may be
+done in the reactor's thread, by an engine that has the rows at hand.
 """
 
 from abc import ABC, abstractmethod
@@ -111,6 +112,10 @@ class Database(ABC):
 
         A read that begins after a write was reported sees it.
         """
+
+    async def look_up(self, work: Callable[[Connection], T]) -> T:
+        """As `read`, for a few rows by their keys: an engine may have a quicker way for that."""
+        return await self.read(work)
 
     @abstractmethod
     async def write(self, work: Callable[[Connection], T]) -> T:

@@ -1,7 +1,7 @@
 """The SQLite engine: one file, one writer thread with group commit, two reader threads.
 
 `open_database` is the way in. The parts: `sqlite_file` (the file on disk), `sqlite_connection` (settings
-and errors), `writer`, `readers`, and `handover` back to the reactor.
+and errors), `writer`, `readers`, `look_ups`, and `handover` back to the reactor.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from msgd.storage.database import Connection, Database, DatabaseFault, Done, T
 from msgd.storage.handover import Handover
+from msgd.storage.look_ups import LookUps
 from msgd.storage.readers import Readers, read
 from msgd.storage.sqlite_connection import connect
 from msgd.storage.sqlite_file import SqliteFile
@@ -40,6 +41,7 @@ class SqliteDatabase(Database):
         self._handover = Handover(reactor)
         self._writer = Writer(file, self._handover, self._state_changed)
         self._readers = Readers(file, self._handover)
+        self._look_ups = LookUps(file)
         self._open = True
         self._now = Lock()
 
@@ -64,6 +66,11 @@ class SqliteDatabase(Database):
         result: Deferred[T] = Deferred()
         self._readers.put(work, result)
         return await result
+
+    async def look_up(self, work: Callable[[Connection], T]) -> T:
+        """See `Database.look_up`."""
+        self._must_be_open()
+        return self._look_ups.do(work) if self._look_ups.quick else await self.read(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See `Database.write`."""
@@ -132,6 +139,7 @@ class SqliteDatabase(Database):
             self._finish()
 
     def _finish(self) -> None:
+        self._look_ups.close()
         self._writer.join()
         self._readers.join()
         self._file.close()

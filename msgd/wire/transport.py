@@ -96,8 +96,8 @@ class Connection:
     """
 
     __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_lingering", "_out", "_output",
-                 "_pending", "_reactor", "_socket", "_timer", "_tls", "_trailer", "_upgrade", "address",
-                 "last_received", "on_secure", "rate_limit", "reading",
+                 "_pending", "_reactor", "_socket", "_timer", "_tls", "_trailer", "_upgrade", "_watched",
+                 "address", "last_received", "on_secure", "rate_limit", "reading",
                  "receiver")  # fmt: skip
 
     def __init__(
@@ -121,6 +121,7 @@ class Connection:
         self._closing = False
         self._timer: DelayedCall | None = None  # of closing
         self._lingering = False  # everything is sent; only the peer's close is waited for
+        self._watched = False  # the reactor looks for something to read
         self.address = address
         self.receiver = receiver
         self.reading = False
@@ -140,8 +141,8 @@ class Connection:
 
     def doRead(self) -> Any:
         """Read once; a reason is returned when the connection is gone."""
-        if self._lingering:
-            return self._discard()
+        if not self.reading:
+            return self._read_unwanted()
         tls = self._tls
         try:
             if tls is None:
@@ -334,8 +335,12 @@ class Connection:
         if self._timer is None:
             self._timer = self._reactor.callLater(_CLOSING_TIME, self._close_now)
 
-    def _discard(self) -> Any:
-        """Read what nobody wants any more, until the peer closes."""
+    def _read_unwanted(self) -> Any:
+        """Something came while nobody reads; after the end it is thrown away, until the peer closes."""
+        if not self._lingering:
+            self._watched = False
+            self._reactor.removeReader(self)
+            return None
         try:
             if self._socket is not None and self._socket.recv(65536):
                 return None
@@ -352,15 +357,19 @@ class Connection:
         self._gone()
 
     def pause_reading(self) -> None:
-        """Let the peer wait: its TCP window fills (a flooding client)."""
-        if self.reading:
-            self.reading = False
-            self._reactor.removeReader(self)
+        """Let the peer wait: its TCP window fills (a flooding client).
+
+        The reactor is told only when something comes: most pauses are over before.
+        """
+        self.reading = False
 
     def resume_reading(self) -> None:
         """Read again."""
-        if not self.reading and not self.closed:
-            self.reading = True
+        if self.closed:
+            return
+        self.reading = True
+        if not self._watched:
+            self._watched = True
             self._reactor.addReader(self)
 
     def _gone(self) -> None:

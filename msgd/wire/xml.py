@@ -58,9 +58,7 @@ def parse(raw: bytes, header: bytes | None = None) -> Element:
     Raises `xml.etree.ElementTree.ParseError` for bytes that are not vetted.
     """
     parser = XMLParser()
-    parser.feed(header or _HEADER)
-    parser.feed(raw)
-    parser.feed(b"</stream:stream>")
+    parser.feed(b"".join((header or _HEADER, raw, b"</stream:stream>")))
     root: Element = parser.close()
     return root[0]
 

@@ -57,7 +57,7 @@ def _log_in(world: World, server: SSL.Connection, type: str, data: bytes) -> Non
         "montague.example",
         world.accounts,
         bindings,
-        offered_mechanisms(bindings),
+        offered_mechanisms(bindings.types()),
     )
     challenge = world.wait(exchange.respond(client.first()))
     assert isinstance(challenge, Challenge)

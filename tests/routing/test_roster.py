@@ -172,7 +172,7 @@ def test_a_change_while_the_roster_is_read_is_pushed_behind_it(
     """Between the reading of a copy and its delivery another client changes the roster."""
     romeo.sets(f"<item jid='{NURSE}'/>")
     garden = world.connects(f"{ROMEO}/garden")
-    read = world.database.read
+    read = world.database.look_up
 
     async def slow(work: Any) -> Any:
         copy = await read(work)
@@ -187,7 +187,7 @@ def test_a_change_while_the_roster_is_read_is_pushed_behind_it(
             assert garden.gets() == []
         return copy
 
-    monkeypatch.setattr(world.database, "read", slow)
+    monkeypatch.setattr(world.database, "look_up", slow)
     assert garden.asks_for_roster() == [
         f"iq result ({NURSE}, none)",
         f"push {NURSE} none 'New'",
@@ -199,7 +199,7 @@ def test_a_change_before_the_roster_is_read_is_not_pushed_again(
     world: World, romeo: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     garden = world.connects(f"{ROMEO}/garden")
-    read = world.database.read
+    read = world.database.look_up
 
     async def late(work: Any) -> Any:
         romeo.sends(
@@ -209,7 +209,7 @@ def test_a_change_before_the_roster_is_read_is_not_pushed_again(
         await world.database.write(lambda connection: None)
         return await read(work)
 
-    monkeypatch.setattr(world.database, "read", late)
+    monkeypatch.setattr(world.database, "look_up", late)
     assert garden.asks_for_roster() == [f"iq result ({NURSE}, none)"]
 
 
@@ -220,7 +220,7 @@ def test_a_fault_of_the_database_is_an_error(
         raise DatabaseFault("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.database, "read", fails)
+        patch.setattr(world.database, "look_up", fails)
         patch.setattr(world.database, "write", fails)
         assert romeo.asks_for_roster() == ["iq error internal-server-error"]
         assert romeo.sets(f"<item jid='{NURSE}'/>") == ["iq error internal-server-error"]

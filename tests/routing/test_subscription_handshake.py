@@ -169,7 +169,7 @@ def test_log_in_asks_the_database_only_when_something_may_wait(world: World) -> 
     assert reads == []
     romeo.sends(to("subscribe", JULIET))
     world.connects(f"{ROMEO}/street", presence="<presence/>")
-    assert len(reads) == 2  # the look-up of Juliet's account, and what waits
+    assert len(reads) == 1  # what waits
 
 
 def test_an_unanswered_question_is_asked_again_at_log_in(world: World) -> None:

@@ -20,7 +20,7 @@ class SlowDatabase:
     def __init__(self) -> None:
         self.asked: list[Deferred[Any]] = []
 
-    async def read(self, work: Callable[[Connection], Any]) -> Any:
+    async def look_up(self, work: Callable[[Connection], Any]) -> Any:
         self.asked.append(Deferred())
         return await self.asked[-1]
 

@@ -1,0 +1,60 @@
+"""Look-ups: a few rows by their keys, read in the reactor's thread as long as that is quick.
+
+Rows that the system has in memory are read in less time than it takes to wake a thread and be woken by it.
+Where the disk has to be waited for, nobody else should wait with it: after a slow look-up the threads do the
+following ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from msgd.storage.database import Connection
+from msgd.storage.readers import read
+from msgd.storage.sqlite_connection import SqliteConnection
+from msgd.storage.sqlite_file import SqliteFile
+
+T = TypeVar("T")
+#: Seconds from which on a look-up is slow: some reads of a disk, or one of a slow one.
+_SLOW: Final = 0.002
+#: Seconds for which the threads read then.
+_PAUSE: Final = 1.0
+
+
+class LookUps:
+    """One connection, used and closed in the reactor's thread."""
+
+    def __init__(self, file: SqliteFile, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._file = file
+        self._seconds = seconds
+        self._connection: SqliteConnection | None = None
+        self._not_before = 0.0
+
+    @property
+    def quick(self) -> bool:
+        """Whether to look things up here now."""
+        return self._seconds() >= self._not_before
+
+    def do(self, work: Callable[[Connection], T]) -> T:
+        """Return the result of `work`, done on one snapshot; raises what it raises."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._file.reading()
+        began = self._seconds()
+        try:
+            result: T = read(connection, work)
+            return result
+        finally:
+            ended = self._seconds()
+            if ended - began > _SLOW:
+                self._not_before = ended + _PAUSE
+            if connection.fault is not None:
+                self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next look-up opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
