@@ -224,8 +224,8 @@ async def _at_rest(server: Msgd, descriptors: int) -> Figures:
 def test_strangers_who_break_off_leave_nothing_behind(tmp_path: Path) -> None:
     async def scene(server: Msgd) -> None:
         base = Figures(server)
-        # Each of the two threads that read the database opens its file and its log when it is first used.
-        most = base.descriptors + 4
+        # The two threads that read the database, and the look-ups, open its file and its log when first used.
+        most = base.descriptors + 6
         stranger = Stranger(server, random.Random(1))
         await _cycles(stranger, int(_CYCLES * _WARM_UP))
         before = await _at_rest(server, most)
