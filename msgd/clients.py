@@ -27,8 +27,10 @@ from msgd.routing.router import Router
 from msgd.routing.session import Session
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
+from msgd.wire.output import Output
+from msgd.wire.rate_limit import RateLimit
 from msgd.wire.tls import ServerContexts
-from msgd.wire.transport import Connection, Output, RateLimit
+from msgd.wire.transport import Connection
 from msgd.wire.xmlstream import Limits
 
 _log = Logger("msgd.clients")

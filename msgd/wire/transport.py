@@ -18,7 +18,9 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from zope.interface import implementer  # type: ignore[import-untyped]  # has no types
 
 from msgd.wire import tls_records
-from msgd.wire.reactor import DelayedCall, Reactor, at_end_of_turn
+from msgd.wire.output import Output
+from msgd.wire.rate_limit import RateLimit
+from msgd.wire.reactor import DelayedCall, Reactor
 from msgd.wire.tls import ConnectionBindings
 
 #: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
@@ -41,50 +43,6 @@ class Receiver(Protocol):
 
     def output_drained(self) -> None:
         """The socket, full before, took everything."""
-
-
-class RateLimit:
-    """How many bytes a connection may send: `rate` a second on average, `burst` at once."""
-
-    __slots__ = ("_level", "_then", "burst", "rate")
-
-    def __init__(self, rate: int, burst: int, now: float) -> None:
-        self.rate = rate
-        self.burst = burst
-        self._level = float(burst)
-        self._then = now
-
-    def take(self, size: int, now: float) -> float:
-        """Count `size` bytes; for how many seconds nothing more should be read."""
-        level = min(self.burst, self._level + (now - self._then) * self.rate) - size
-        self._level, self._then = level, now
-        return -level / self.rate if level < 0 else 0.0
-
-
-class Output:
-    """The connections that have something to send at the end of the turn."""
-
-    def __init__(self, reactor: Reactor) -> None:
-        self.dirty: list[Connection] = []
-        self.seconds: Callable[[], float] = reactor.seconds
-        self._reactor = reactor
-        self._hooked = at_end_of_turn(self.flush)
-        self._scheduled = False
-
-    def add(self, connection: Connection) -> None:
-        """`connection` has output that waits."""
-        self.dirty.append(connection)
-        if not self._hooked and not self._scheduled:
-            self._scheduled = True
-            self._reactor.callLater(0, self.flush)
-
-    def flush(self) -> None:
-        """Send what was gathered."""
-        self._scheduled = False
-        if self.dirty:
-            dirty, self.dirty = self.dirty, []
-            for connection in dirty:
-                connection.flush()
 
 
 @implementer(IReadWriteDescriptor)

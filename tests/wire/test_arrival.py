@@ -6,7 +6,8 @@ import socket
 import struct
 from typing import Any, cast
 
-from msgd.wire.transport import Connection, Output
+from msgd.wire.output import Output
+from msgd.wire.transport import Connection
 
 
 class _Reactor:

@@ -19,8 +19,9 @@ import pytest
 from msgd.routing.resumption import Resumption
 from msgd.routing.session import Session
 from msgd.wire.jid import JID
+from msgd.wire.output import Output
 from msgd.wire.stanza import Stanza
-from msgd.wire.transport import Connection, Output
+from msgd.wire.transport import Connection
 from msgd.wire.xmlstream import Limits, XMLStream
 from tests.routing.world import World
 
