@@ -167,3 +167,7 @@ class Clients:
     def started(self, session: Session) -> None:
         """The session is attached and its binding answered."""
         self._router.note("session-bound", session)
+
+    def resumed(self, session: Session) -> None:
+        """The session is attached and was sent what it had not got."""
+        self._router.note("session-resumed", session)

@@ -18,7 +18,12 @@ TOP = ("clients", "app", "sample", "cli", "__main__")
 ORDER = (*COMMON, *WAY, *TOP)
 #: What modules below xeps/ may use of routing/: the public interface of extensions, and for the
 #: names of types whatever it needs.
-FOR_EXTENSIONS = ("msgd.routing.extension", "msgd.routing.account", "msgd.routing.storability")
+FOR_EXTENSIONS = (
+    "msgd.routing.extension",
+    "msgd.routing.account",
+    "msgd.routing.hooks",
+    "msgd.routing.storability",
+)
 
 
 def modules() -> list[Path]:

@@ -14,6 +14,7 @@ from msgd import __version__
 from msgd.cli.check import check
 from msgd.cli.console import console
 from msgd.cli.demo import demo
+from msgd.cli.phases import phases
 from msgd.cli.serve import serve
 from msgd.cli.user import user
 from msgd.options import ConfigError
@@ -27,7 +28,7 @@ def commands() -> None:
     """msgd: a messaging server on XMPP that never loses what it acknowledged."""
 
 
-for _command in (serve, check, user, console, demo):
+for _command in (serve, check, user, console, demo, phases):
     commands.add_command(_command)
 
 

@@ -366,7 +366,9 @@ class ClientNegotiation:
         lang = self._header.lang if self._header is not None else None
         self._leave()
         session.attach(transport, stream, lang)
-        if not resumed:
+        if resumed:
+            self._server.resumed(session)
+        else:
             self._server.started(session)
         transport.resume_reading()
         for frame in ahead:

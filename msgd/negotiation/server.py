@@ -49,6 +49,9 @@ class Server(Protocol):
     def started(self, session: Any) -> None:
         """The session is attached and its binding answered."""
 
+    def resumed(self, session: Any) -> None:
+        """The session is attached and was sent what it had not got."""
+
 
 class ResumeRefused(Exception):
     """`<resume/>` cannot be done; `answer` is the `<failed/>` element."""

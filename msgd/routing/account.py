@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgd.accounts.uses import Uses
+from msgd.routing.hooks import Acting, Hooks, hooks_of
 from msgd.wire.jid import JID
 
 if TYPE_CHECKING:
@@ -44,9 +46,12 @@ class LiveAccount:
     `subscribers` are the contacts that see this account's presence (roster 'from' and 'both'),
     `subscriptions` those whose presence it sees ('to' and 'both'). `waiting`: subscription requests
     may wait for the account's answer, or for that of a contact; False when it is known that none do.
+    `uses` says for which extensions there is more in the database, `extras` has what they keep in memory,
+    by their classes; `hooks` is who acts on the account's stanzas, None for nobody.
     """
 
-    __slots__ = ("id", "jid", "mailbox", "sessions", "subscribers", "subscriptions", "waiting")
+    __slots__ = ("extras", "hooks", "id", "jid", "mailbox", "sessions", "subscribers", "subscriptions",
+                 "uses", "waiting")  # fmt: skip
 
     def __init__(self, id: int, jid: JID) -> None:
         self.id = id
@@ -56,6 +61,19 @@ class LiveAccount:
         self.subscriptions: frozenset[JID] = frozenset()
         self.waiting = True
         self.mailbox = Mailbox()
+        self.uses = Uses(0)
+        self.hooks: Hooks | None = None
+        self.extras: dict[type, Any] | None = None
+
+    def hook(self, extension: Acting) -> None:
+        """Have the extension act on this account's stanzas from now on."""
+        others = self.hooks.extensions if self.hooks is not None else ()
+        self.hooks = hooks_of(frozenset((*others, extension)))
+
+    def unhook(self, extension: Acting) -> None:
+        """Have it act no more."""
+        if self.hooks is not None:
+            self.hooks = hooks_of(frozenset(self.hooks.extensions) - {extension})
 
     def available(self) -> list[Session]:
         """The sessions that sent available presence, whatever their priority."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from msgd.routing.hooks import lets_in, lets_out
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 
@@ -59,19 +60,29 @@ def fan_out(
         if busy and sender is not None and (account.id, sender.bare) in busy:
             router.route(stanza)
             continue
+        if account.hooks is not None and not lets_in(account, stanza):
+            continue
         for session in list(sessions.values()):
             if session.available:
                 session.send(stanza)
 
 
+def who_may_see(account: LiveAccount, presence: Stanza, contacts: Iterable[JID]) -> Iterable[JID]:
+    """Those of `contacts` to whom presence of `account`, a stanza without `to`, may go."""
+    if account.hooks is None:
+        return contacts
+    return [contact for contact in contacts if lets_out(account, addressed(presence, contact))]
+
+
 def share(router: Router, account: LiveAccount, contact: JID) -> None:
     """Tell a new subscriber of every available resource (RFC 6121 §3.1.5)."""
     for session in account.available():
-        if session.presence is not None:
+        if session.presence is not None and who_may_see(account, session.presence, (contact,)):
             router.route(addressed(session.presence, contact))
 
 
 def withdraw(router: Router, account: LiveAccount, contact: JID) -> None:
     """Tell somebody who is no longer a subscriber that all resources are gone (§3.2.2, §3.3.3)."""
     for session in account.available():
-        router.route(addressed(unavailable(session), contact))
+        if who_may_see(account, unavailable(session), (contact,)):
+            router.route(addressed(unavailable(session), contact))

@@ -80,6 +80,9 @@ def _send(
             StanzaError("service-unavailable", "the recipient's mailbox is full", type="wait"),
         )
         return False
+    if account.hooks is not None:
+        for handle in account.hooks.incoming:
+            handle(account, stanza, targets)
     for session in targets:
         session.send(stanza)
     return False

@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from xml.etree.ElementTree import Element
 
+from msgd.routing.hooks import PHASES, Acting, acts
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
     from msgd.accounts.accounts import Accounts
+    from msgd.accounts.uses import Uses
     from msgd.config import Config
+    from msgd.routing.account import LiveAccount
     from msgd.routing.router import Router
-    from msgd.storage.database import Database
+    from msgd.routing.session import Session
+    from msgd.storage.database import Connection, Database
 
 
 class Answered(enum.Enum):
@@ -35,6 +39,10 @@ ANSWERED = Answered.ANSWERED
 #: What an IQ handler gives back: the payload of the result, or nothing for an empty result.
 IqAnswer = Element | bytes | Answered | None
 IqHandler = Callable[[Stanza], Awaitable[IqAnswer]]
+ElementHandler = Callable[["Session", dict[str, str], bytes], None]
+#: What a session's `filter` is: takes the session and what is to be sent to its client, a stanza that nobody
+#: keeps; True when it took that over. None instead of a stanza: a message that is kept goes out now.
+Filter = Callable[["Session", Stanza | None], bool]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -68,6 +76,10 @@ EVENTS = {
     "session-bound": "session: Session, a resource was bound",
     "session-available": "session: Session, its first available presence was broadcast",
     "session-unavailable": "session: Session, it sent unavailable presence or ended",
+    "session-hibernated": "session: Session, its connection is lost and it waits to be resumed",
+    "session-resumed": "session: Session, its client is back, and has been sent what it had not got",
+    "session-restored": "session: Session, found after a restart; it waits to be resumed",
+    "session-unresponsive": "session: Session, its client does not answer a request to acknowledge",
     "session-ended": "session: Session, it is gone for good (closed, not to be resumed)",
     "account-deleted": "jid: JID (bare), and everything of it is deleted",
     "configuration-changed": "changed: list[str], names of the options that changed",
@@ -151,11 +163,25 @@ def on_event(event: str) -> Callable[[Handler], Handler]:
     return declare
 
 
-class Extension:
+def on_element(namespace: str, name: str) -> Callable[[Handler], Handler]:
+    """Take an element that is no stanza, sent on a stream with a bound resource.
+
+    The handler is `def handler(self, session, attributes, raw)`; it may raise StreamError.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        handler.__dict__.setdefault("declared_elements", []).append(f"{namespace} {name}")
+        return handler
+
+    return declare
+
+
+class Extension(Acting):
     """Base of every extension; see the module's text.
 
     Class attributes declare, methods act. `start` runs once after all extensions are registered,
-    `stop` when this one is removed.
+    `stop` when this one is removed. What it does with the stanzas of accounts on which it is hung
+    (`account.hook(self)`) are the methods of `Acting`.
     """
 
     #: The specification.
@@ -169,6 +195,8 @@ class Extension:
     #: Payloads ('namespace name') of IQ-gets to a resource that tell of its user's presence: the
     #: router lets them through only from who may see that, others get <forbidden/>.
     guarded: ClassVar[frozenset[str]] = frozenset()
+    #: Of accounts with one of these bits `load` reads more.
+    uses: ClassVar[Uses | None] = None
     #: Transcripts below protocol_spec/ that prove it, as a glob; a test fails when there is none.
     proves: ClassVar[str] = ""
 
@@ -180,6 +208,12 @@ class Extension:
 
     def start(self) -> None:
         """Called when everything is wired together."""
+
+    def load(self, connection: Connection, account: LiveAccount) -> None:
+        """An account that `uses` this is looked up: read what is to be known of it, hang on it.
+
+        Called within the look-up, perhaps in another thread; nobody else knows the account yet.
+        """
 
     def stop(self) -> None:
         """Called before the extension is removed: undo what `start` did."""
@@ -205,6 +239,7 @@ class Extensions:
         #: Everything that the extensions declare as `guarded`.
         self.guarded: frozenset[str] = frozenset()
         self._iqs: dict[tuple[At, str, str], Callable[..., Awaitable[IqAnswer]]] = {}
+        self._elements: dict[str, ElementHandler] = {}
         self._events: dict[str, list[Callable[..., None]]] = {event: [] for event in EVENTS}
 
     def load(self, extension: Extension) -> None:
@@ -217,6 +252,13 @@ class Extensions:
                 self._iqs[key] = handler
         for event, handler in _declared(extension, "declared_events"):
             self._events[event].append(handler)
+        for name, handler in _declared(extension, "declared_elements"):
+            if name in self._elements:
+                raise ValueError(f"{name} is taken twice")
+            self._elements[name] = handler
+        extension.rank = self.loaded[-1].rank + 1 if self.loaded else 1
+        if extension.uses is not None:
+            extension.router.table.loaders.append((extension.uses, extension))
         self.loaded.append(extension)
         self.guarded |= extension.guarded
 
@@ -228,12 +270,23 @@ class Extensions:
                 del self._iqs[at, declared.type, declared.payload]
         for event, handler in _declared(extension, "declared_events"):
             self._events[event].remove(handler)
+        for name, _ in _declared(extension, "declared_elements"):
+            del self._elements[name]
+        if extension.uses is not None:
+            extension.router.table.loaders.remove((extension.uses, extension))
+        if any(acts(extension, phase) for phase in PHASES):
+            for account in extension.router.table.accounts():
+                account.unhook(extension)
         self.loaded.remove(extension)
         self.guarded = frozenset().union(*(other.guarded for other in self.loaded))
 
     def iq_handler(self, at: At, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
         """Who answers; `payload` is the expanded name 'namespace name' of the IQ's child."""
         return self._iqs.get((at, type, payload))
+
+    def element_handler(self, name: str) -> ElementHandler | None:
+        """Who takes an element that is no stanza; `name` is its expanded name."""
+        return self._elements.get(name)
 
     def event_handlers(self, event: str) -> list[Callable[..., None]]:
         """Who wants to know of `event`."""

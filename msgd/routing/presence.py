@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from msgd.routing.broadcast import addressed, fan_out, unavailable
+from msgd.routing.broadcast import addressed, fan_out, unavailable, who_may_see
 from msgd.routing.handshake import Handshake, deliver
+from msgd.routing.hooks import lets_in
 from msgd.routing.probe import answer_probe, refuse_probe
 from msgd.routing.roster import Roster
 from msgd.routing.subscription import SUBSCRIPTION_TYPES
@@ -96,7 +97,7 @@ class Presence:
             if not session.ended:
                 session.send(addressed(stanza, session.jid.bare))
         subscribers = session.account.subscribers if was_available else frozenset()
-        for to in directed or ():
+        for to in who_may_see(session.account, stanza, directed or ()):
             if to.bare not in subscribers:
                 self._router.route(addressed(stanza, to))
         if was_available:
@@ -105,7 +106,8 @@ class Presence:
     def _broadcast(self, session: Session, stanza: Stanza) -> None:
         """To all who may see it, and to the account's own resources (§4.2.2)."""
         account = session.account
-        fan_out(self._router, stanza, account.subscribers, self.handshake.busy)
+        subscribers = who_may_see(account, stanza, account.subscribers)
+        fan_out(self._router, stanza, subscribers, self.handshake.busy)
         fan_out(self._router, stanza, (account.jid,), ())
 
     def _introduce(self, session: Session) -> None:
@@ -127,7 +129,9 @@ class Presence:
         if account.jid in contact.subscribers:
             for theirs in contact.sessions.values():
                 if theirs.available and theirs.presence is not None:
-                    session.send(addressed(theirs.presence, account.jid))
+                    presence = addressed(theirs.presence, account.jid)
+                    if who_may_see(contact, theirs.presence, (account.jid,)) and lets_in(account, presence):
+                        session.send(presence)
         elif (account.id, contact.jid) not in busy:
             # The two rosters disagree: as the answer to a probe would, this ends it (§4.3.2).
             self._router.route(

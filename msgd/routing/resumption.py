@@ -115,6 +115,7 @@ class Resumption:
         sm.hibernating_since = self._router.clock.seconds()
         sm.requested = False
         session.expiry = self._router.clock.callLater(sm.longest, self._expired, session)
+        self._router.note("session-hibernated", session)
 
     def _expired(self, session: Session) -> None:
         session.expiry = None
@@ -223,6 +224,7 @@ class Resumption:
         session.priority = state["priority"]
         if state["presence"]:
             session.presence = Stanza.from_bytes(base64.b64decode(state["presence"]))
+        session.extras = state["extras"]
         session.directed = {JID.parse(jid) for jid in state["directed"]} or None
         self._sessions[id] = session
         self._router.table.add(session)
@@ -236,6 +238,7 @@ class Resumption:
         sm.sent = (sm.acknowledged + sm.queue_length) % 2**32
         sm.hibernating_since = self._router.clock.seconds()
         session.expiry = self._router.clock.callLater(seconds, self._expired, session)
+        self._router.note("session-restored", session)
 
 
 def _drop_connection(session: Session) -> None:
@@ -282,6 +285,7 @@ def _state(session: Session, sm: StreamManagement) -> dict[str, Any]:
         "available": session.available,
         "priority": session.priority,
         "presence": _text(session.presence.raw) if session.presence is not None else "",
+        "extras": session.extras,
         "directed": [str(jid) for jid in session.directed or ()],
         "queue": [
             (_kept_id(sent), _text(sent if isinstance(sent, bytes) else sent.raw)) for sent in sm.queue or ()

@@ -21,6 +21,7 @@ from msgd.negotiation.strangers import Strangers
 from msgd.routing.account import LiveAccount
 from msgd.routing.delivery import deliver_iq, deliver_message
 from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
+from msgd.routing.hooks import Dropped
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
 from msgd.routing.table import Table
@@ -90,6 +91,8 @@ class Router:
         """
         taken = False
         try:
+            if session.account.hooks is not None:
+                self._sent(session, stanza, receipt)
             if stanza.kind == "message":
                 if stanza.to is None:
                     stanza.to = session.jid.bare
@@ -101,12 +104,26 @@ class Router:
                 self.presence.from_client(session, stanza)
         except StanzaError as error:
             self.fail(stanza, error)
+        except Dropped:
+            pass
         except StreamError:
             raise
         except Exception:
             self._failed(stanza)
         if receipt is not None and not taken:
             receipt.settle()
+
+    @staticmethod
+    def _sent(session: Session, stanza: Stanza, receipt: Receipt | None) -> None:
+        """What extensions do with what this account sends. Raises StanzaError, Dropped."""
+        account = session.account
+        hooks = account.hooks
+        assert hooks is not None  # the caller looked
+        for permit in hooks.permit_out:
+            permit(account, stanza)
+        if stanza.kind == "message":
+            for handle in hooks.outgoing:
+                stanza = handle(account, session, stanza, receipt)
 
     def _failed(self, stanza: Stanza) -> None:
         """A defect of ours: one stanza fails, nothing else does."""
@@ -150,13 +167,31 @@ class Router:
         return self._to_account(account, stanza, receipt)
 
     def _to_account(self, account: LiveAccount, stanza: Stanza, receipt: Receipt | None) -> bool:
+        if account.hooks is not None and not self._permitted(account, stanza):
+            return False
         if stanza.kind == "message":
             return deliver_message(self, account, stanza, receipt)
         if stanza.kind == "presence":
             self.presence.to_account(account, stanza)
-        else:
+        elif stanza.to is not None and stanza.to.resource:
             deliver_iq(self, account, stanza)
+        else:
+            self._serve(stanza, ACCOUNT)
         return False
+
+    def _permitted(self, account: LiveAccount, stanza: Stanza) -> bool:
+        """Whether the extensions let this come to the account; who sent it is told where it is to be."""
+        assert account.hooks is not None  # the caller looked
+        try:
+            for permit in account.hooks.permit_in:
+                permit(account, stanza)
+        except StanzaError as error:
+            if stanza.kind != "presence":
+                self.fail(stanza, error)
+            return False
+        except Dropped:
+            return False
+        return True
 
     def _when_loaded(self, stanza: Stanza, receipt: Receipt | None) -> bool:
         """Look the account up first; what follows for it waits its turn."""
@@ -190,9 +225,14 @@ class Router:
             receipt.settle()
 
     def _no_such_account(self, stanza: Stanza) -> None:
-        """RFC 6121 §8.5.1: presence is for `presence.py`, anything else is refused."""
+        """RFC 6121 §8.5.1: presence is for `presence.py`, most else is refused.
+
+        An IQ to the account itself is answered as if it existed, so that nobody learns who does.
+        """
         if stanza.kind == "presence":
             self.presence.to_missing(stanza)
+        elif stanza.kind == "iq" and stanza.to is not None and not stanza.to.resource:
+            self._serve(stanza, ACCOUNT)
         else:
             self.fail(stanza, StanzaError("service-unavailable"))
 
@@ -222,12 +262,14 @@ class Router:
                 self.fail(stanza, StanzaError("service-unavailable"))
             else:
                 self._serve(stanza, HOST)
-        elif not to.resource:
-            self._serve(stanza, OWN if sender.bare == to else ACCOUNT)
+        elif sender.bare == to:
+            self._serve(stanza, OWN)
+        elif not to.resource and stanza.type in ("result", "error"):
+            self._answered(stanza)
         else:
             account = self.table.account(to.bare)
             if account is not None:
-                deliver_iq(self, account, stanza)
+                self._to_account(account, stanza, None)
             else:
                 self._when_loaded(stanza, None)
 

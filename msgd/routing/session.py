@@ -30,6 +30,7 @@ from msgd.wire.xmlstream import Header, XMLStream
 
 if TYPE_CHECKING:
     from msgd.routing.account import LiveAccount
+    from msgd.routing.extension import Filter
     from msgd.routing.router import Router
 
 _KINDS: Final = {
@@ -55,8 +56,8 @@ class Session:
     """One bound resource. What others may use is what has no underscore."""
 
     __slots__ = ("_last_received", "_sender", "_sender_and_lang", "account", "address", "available",
-                 "connected", "directed", "ended", "expiry", "interested", "jid", "mechanism",
-                 "presence", "priority", "router", "stream", "stream_management", "transport",
+                 "connected", "directed", "ended", "expiry", "extras", "filter", "interested", "jid",
+                 "mechanism", "presence", "priority", "router", "stream", "stream_management", "transport",
                  "unproven", "watched")  # fmt: skip
 
     def __init__(self, router: Router, account: LiveAccount, jid: JID, mechanism: str) -> None:
@@ -77,6 +78,10 @@ class Session:
         # Kept messages sent to a client without stream management, until they have arrived.
         self.unproven: deque[Kept] | None = None
         self.watched: Callable[[str, bytes], None] | None = None
+        # Of extensions: by their names what has to survive a resumption and a restart (JSON), and who
+        # may hold back what is sent.
+        self.extras: dict[str, Any] | None = None
+        self.filter: Filter | None = None
         self.ended = False
         self.expiry: Any = None
         self._last_received = 0.0
@@ -135,7 +140,7 @@ class Session:
             self.watched("in", raw)
         kind = _KINDS.get(name)
         if kind is None:
-            self._other_element(name, attributes)
+            self._other_element(name, attributes, raw)
             return
         sm = self.stream_management
         receipt = Receipt(sm.settled) if sm is not None and kind == "message" else None
@@ -181,7 +186,7 @@ class Session:
             pass
         raise StreamError("invalid-from", "the stanza claims another sender")
 
-    def _other_element(self, name: str, attributes: dict[str, str]) -> None:
+    def _other_element(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
         sm = self.stream_management
         if sm is not None and name == _SM_REQUEST:
             sm.request()
@@ -192,7 +197,16 @@ class Session:
         elif name == "http://etherx.jabber.org/streams error":
             self.close()
         else:
-            self.kick(StreamError("unsupported-stanza-type", "this element means nothing here"))
+            self._element_of_extension(name, attributes, raw)
+
+    def _element_of_extension(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
+        handler = self.router.extensions.element_handler(name)
+        try:
+            if handler is None:
+                raise StreamError("unsupported-stanza-type", "this element means nothing here")
+            handler(self, attributes, raw)
+        except StreamError as error:
+            self.kick(error)
 
     def _acknowledged(self, text: str) -> None:
         sm = self.stream_management
@@ -220,6 +234,8 @@ class Session:
 
     def send(self, stanza: Stanza) -> None:
         """Send a stanza that nobody keeps."""
+        if self.filter is not None and self.filter(self, stanza):
+            return
         sm = self.stream_management
         if sm is not None:
             sm.push(stanza.raw)
@@ -233,6 +249,8 @@ class Session:
 
     def send_kept(self, kept: Kept) -> None:
         """Send a message that the spool keeps until this session, or another, has it."""
+        if self.filter is not None:
+            self.filter(self, None)
         if self.stream_management is not None:
             self.stream_management.push(kept)
         else:

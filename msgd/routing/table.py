@@ -7,11 +7,12 @@ recently used are remembered, so that a message for somebody absent costs no loo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import bindparam, func, select
 from twisted.internet.defer import Deferred
 
+from msgd.accounts.uses import Uses
 from msgd.routing import roster_store
 from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
@@ -19,7 +20,7 @@ from msgd.storage import schema
 from msgd.storage.database import Connection, Database, DatabaseFault
 from msgd.wire.jid import JID
 
-_FIND: Final = select(schema.account.c.id).where(
+_FIND: Final = select(schema.account.c.id, schema.account.c.uses).where(
     schema.account.c.domain == bindparam("domain"), schema.account.c.name == bindparam("name")
 )
 _STORED: Final = select(
@@ -27,11 +28,20 @@ _STORED: Final = select(
 ).where(schema.spool.c.account_id == bindparam("account_id"))  # fmt: skip
 
 
+class Loader(Protocol):
+    """Who reads more of an account that uses something."""
+
+    def load(self, connection: Connection, account: LiveAccount) -> None:
+        """Called within the look-up, perhaps in another thread; nobody else knows the account yet."""
+
+
 class Table:
     """Domains, accounts and sessions of this server."""
 
     def __init__(self, database: Database, domains: list[JID], remembered: int) -> None:
         self.domains = frozenset(domains)
+        #: What is asked for accounts that use something; extensions add themselves.
+        self.loaders: list[tuple[Uses, Loader]] = []
         self._database = database
         self._remembered = remembered
         self._accounts: dict[JID, LiveAccount] = {}
@@ -73,7 +83,7 @@ class Table:
             self._loading[bare].append(waiting)
         else:
             self._loading[bare] = [waiting]
-            Deferred.fromCoroutine(self._database.look_up(lambda c: _read(c, bare))).addBoth(
+            Deferred.fromCoroutine(self._database.look_up(lambda c: self._read(c, bare))).addBoth(
                 lambda result: self._loaded(bare, result)
             )
         return waiting
@@ -82,7 +92,7 @@ class Table:
         """As `load`, at once: for start-up."""
         known = self._accounts.get(bare)
         if known is None:
-            known = self._database.read_now(lambda connection: _read(connection, bare))
+            known = self._database.read_now(lambda connection: self._read(connection, bare))
             if known is not None:
                 self._accounts[bare] = known
         return known
@@ -138,15 +148,19 @@ class Table:
         self._accounts.pop(bare, None)
         self._idle.pop(bare, None)
 
-
-def _read(connection: Connection, bare: JID) -> LiveAccount | None:
-    found = connection.one(_FIND, {"domain": bare.domain, "name": bare.local})
-    if found is None:
-        return None
-    account = LiveAccount(found[0], bare)
-    account.subscribers, account.subscriptions = roster_store.summary(connection, account.id)
-    account.waiting = roster_store.anything_waits(connection, account.id)
-    stored = connection.one(_STORED, {"account_id": account.id})
-    if stored is not None:
-        account.mailbox.count, account.mailbox.size = stored
-    return account
+    def _read(self, connection: Connection, bare: JID) -> LiveAccount | None:
+        found = connection.one(_FIND, {"domain": bare.domain, "name": bare.local})
+        if found is None:
+            return None
+        account = LiveAccount(found[0], bare)
+        account.subscribers, account.subscriptions = roster_store.summary(connection, account.id)
+        account.waiting = roster_store.anything_waits(connection, account.id)
+        stored = connection.one(_STORED, {"account_id": account.id})
+        if stored is not None:
+            account.mailbox.count, account.mailbox.size = stored
+        if found[1]:
+            account.uses = Uses(found[1])
+            for use, loader in self.loaders:
+                if account.uses & use:
+                    loader.load(connection, account)
+        return account

@@ -103,6 +103,8 @@ class Spool:
             if targets:
                 self.drain(account)
         self._commit.add(entry, awaited=receipt is not None or not takers)
+        if account.hooks is not None:
+            _tell(account, stanza, entry, takers)
         return True
 
     def _wait(self, entry: Entry) -> None:
@@ -293,6 +295,18 @@ class Spool:
             "batches under way": self._commit.under_way,
             "state": "cannot write" if self._commit.failing else "well",
         }
+
+
+def _tell(account: LiveAccount, stanza: Stanza, entry: Entry, takers: list[Session]) -> None:
+    """Extensions see the message as the account gets it."""
+    assert account.hooks is not None  # the caller looked
+    children = (*stanza.children, f"{STANZA_ID_NAMESPACE} stanza-id")
+    seen = Stanza(stanza.kind, entry.raw, stanza.attributes, children, stanza.to, stanza.from_)
+    for handle in account.hooks.incoming:
+        handle(account, seen, takers)
+    if all(session.transport is None for session in takers):
+        for handle_waiting in account.hooks.waiting:
+            handle_waiting(account, seen)
 
 
 def full_error() -> StanzaError:

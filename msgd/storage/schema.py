@@ -65,6 +65,8 @@ account = Table(
     # XEP-0012: when the last session of the account ended, and what it said when it left.
     Column("last_active", BigInteger, nullable=False, server_default=text("0")),
     Column("last_status", Text, nullable=False, server_default=text("''")),
+    # What the account uses beyond the core: the bits of `msgd.accounts.uses.Uses`.
+    Column("uses", BigInteger, nullable=False, server_default=text("0")),
     UniqueConstraint("domain", "name"),
     sqlite_autoincrement=True,
 )

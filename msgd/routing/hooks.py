@@ -1,0 +1,115 @@
+"""What extensions do with the stanzas of one account.
+
+Most accounts have none of this: `LiveAccount.hooks` is None, and that is all they pay. An extension that has
+something to do for an account is hung on it (`account.hook(extension)`), when the account is loaded or later,
+and acts in those phases whose methods it defines, in the order in which the extensions are registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from msgd.wire.errors import StanzaError
+from msgd.wire.stanza import Stanza
+
+if TYPE_CHECKING:
+    from msgd.routing.account import LiveAccount
+    from msgd.routing.session import Session
+    from msgd.routing.stream_management import Receipt
+
+#: The phases in the order of a message's way from one account here to another.
+PHASES: Final = ("permit_out", "outgoing", "permit_in", "incoming", "waiting")
+
+
+class Dropped(Exception):
+    """Raised by `permit_in` and `permit_out`: the stanza goes nowhere, and nobody is told."""
+
+
+class Acting:
+    """The phases; an extension defines those in which it acts."""
+
+    #: Its place among the extensions.
+    rank = 0
+
+    def permit_out(self, account: LiveAccount, stanza: Stanza) -> None:
+        """A session of `account` sends a stanza of any kind. Raises StanzaError, or Dropped, to stop it.
+
+        Presence that is broadcast is asked for once for each recipient.
+        """
+
+    def outgoing(
+        self, account: LiveAccount, session: Session, stanza: Stanza, receipt: Receipt | None
+    ) -> Stanza:
+        """`session` sends a message that was permitted. The sender's own copy, for those that follow."""
+        return stanza
+
+    def permit_in(self, account: LiveAccount, stanza: Stanza) -> None:
+        """A stanza of any kind comes for `account` or a resource of it. Raises StanzaError, or Dropped.
+
+        For presence StanzaError is the same as Dropped.
+        """
+
+    def incoming(self, account: LiveAccount, stanza: Stanza, targets: list[Session]) -> None:
+        """A message for `account` was accepted, and goes to `targets` just as it is here."""
+
+    def waiting(self, account: LiveAccount, stanza: Stanza) -> None:
+        """A message for `account` is kept, and no session that has a connection takes it now."""
+
+
+class Hooks:
+    """Who acts in each phase; shared by all accounts on which the same extensions hang."""
+
+    __slots__ = ("extensions", *PHASES)
+
+    def __init__(self, extensions: tuple[Acting, ...]) -> None:
+        self.extensions = extensions
+        self.permit_out: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
+            each.permit_out for each in extensions if acts(each, "permit_out")
+        )
+        self.outgoing: tuple[
+            Callable[[LiveAccount, Session, Stanza, Receipt | None], Stanza], ...
+        ] = tuple(each.outgoing for each in extensions if acts(each, "outgoing"))  # fmt: skip
+        self.permit_in: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
+            each.permit_in for each in extensions if acts(each, "permit_in")
+        )
+        self.incoming: tuple[Callable[[LiveAccount, Stanza, list[Session]], None], ...] = tuple(
+            each.incoming for each in extensions if acts(each, "incoming")
+        )
+        self.waiting: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
+            each.waiting for each in extensions if acts(each, "waiting")
+        )
+
+
+def acts(extension: Acting | type[Acting], phase: str) -> bool:
+    """Whether an extension does anything in a phase."""
+    kind = extension if isinstance(extension, type) else type(extension)
+    return getattr(kind, phase) is not getattr(Acting, phase)
+
+
+@lru_cache(maxsize=256)
+def hooks_of(extensions: frozenset[Acting]) -> Hooks | None:
+    """The hooks of an account on which these hang; None for none."""
+    return Hooks(tuple(sorted(extensions, key=lambda each: each.rank))) if extensions else None
+
+
+def lets_out(account: LiveAccount, stanza: Stanza) -> bool:
+    """Whether presence of `account` may go to its address."""
+    return account.hooks is None or _passes(account, stanza, account.hooks.permit_out)
+
+
+def lets_in(account: LiveAccount, stanza: Stanza) -> bool:
+    """Whether presence may come to `account`."""
+    return account.hooks is None or _passes(account, stanza, account.hooks.permit_in)
+
+
+def _passes(
+    account: LiveAccount, stanza: Stanza, ask: tuple[Callable[[LiveAccount, Stanza], None], ...]
+) -> bool:
+    try:
+        for permit in ask:
+            permit(account, stanza)
+    except (StanzaError, Dropped):
+        return False
+    return True
