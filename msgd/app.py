@@ -20,6 +20,7 @@ from msgd.config import Config
 from msgd.console.listeners import Console
 from msgd.observe import log
 from msgd.routing.legacy_session import LegacySession
+from msgd.routing.liveness import Liveness
 from msgd.routing.presence import Presence
 from msgd.routing.resumption import Resumption
 from msgd.routing.roster import Roster
@@ -98,6 +99,7 @@ class Server:
             config.spool.most_bytes,
         )
         self.expiry = Expiry(self.router)
+        self.liveness = Liveness(self.router)
         self.router.extensions.load(roster)
         self.router.extensions.load(LegacySession(self.router))
         for extension in ALL:
@@ -125,6 +127,7 @@ class Server:
             extension.start()
         self._restore_sessions()
         self.expiry.start()
+        self.liveness.start()
         listen = self.config.listen
         for address in listen.addresses:
             self._listen("client", address, listen.client, self.clients.accepted)
@@ -202,6 +205,7 @@ class Server:
                 session.kick(StreamError("system-shutdown"))
         await self._flushed(deadline)
         self.expiry.stop()
+        self.liveness.stop()
         for extension in self.router.extensions.loaded:
             extension.stop()
         try:

@@ -136,6 +136,15 @@ class StreamManagement:
         maximum=7 * 86400,
         restart=True,
     )
+    answer_time: int = option(
+        30,
+        """How long a client may owe the answer to a request for acknowledgement while it sends nothing else.
+        Then it is taken for asleep (and may be woken by a push); after three times that long its connection
+        is given up, and the session waits to be resumed.""",
+        unit="seconds",
+        minimum=1,
+        maximum=3600,
+    )
     most_queued: int = option(
         1000,
         """Stanzas sent to a client that it did not acknowledge yet. When there are so many, messages

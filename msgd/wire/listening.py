@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from msgd.wire.reactor import Reactor
+
+#: Seconds after which TCP asks a silent peer whether it is there, and between its questions.
+_KEEPALIVE_IDLE: Final = 600
+_KEEPALIVE_INTERVAL: Final = 30
+#: Milliseconds for which what was sent, or such a question, may be unacknowledged; then the peer is gone.
+_UNACKNOWLEDGED: Final = 150_000
 
 
 class ListeningPort:
@@ -29,6 +35,7 @@ class ListeningPort:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _keep_alive(listening)
             listening.bind((address, port))
             listening.listen(backlog)
             listening.setblocking(False)
@@ -83,3 +90,16 @@ class ListeningPort:
     def _try_again(self) -> None:
         if self._socket.fileno() >= 0:
             self._reactor.addReader(self)
+
+
+def _keep_alive(listening: socket.socket) -> None:
+    """Let the system find peers that are gone; accepted connections inherit it (tcp(7), socket(7))."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
+        ("TCP_USER_TIMEOUT", _UNACKNOWLEDGED),
+    ):
+        option = getattr(socket, name, None)  # not every system has them all
+        if option is not None:
+            listening.setsockopt(socket.IPPROTO_TCP, option, value)
