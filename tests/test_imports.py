@@ -22,6 +22,7 @@ FOR_EXTENSIONS = (
     "msgd.routing.extension",
     "msgd.routing.account",
     "msgd.routing.hooks",
+    "msgd.routing.kinds",
     "msgd.routing.storability",
 )
 

@@ -52,7 +52,7 @@ class Acting:
         """
 
     def incoming(self, account: LiveAccount, stanza: Stanza, targets: list[Session]) -> None:
-        """A message for `account` was accepted, and goes to `targets` just as it is here."""
+        """A message for `account` goes to `targets` for the first time, just as it is here."""
 
     def waiting(self, account: LiveAccount, stanza: Stanza) -> None:
         """A message for `account` is kept, and no session that has a connection takes it now."""

@@ -18,6 +18,7 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.spool import store
 from msgd.spool.entry import Entry, accepted_at
+from msgd.spool.showing import show_delivered
 from msgd.storage.database import DatabaseFault
 from msgd.wire.xml import escape
 
@@ -155,8 +156,10 @@ class Drain:
             entry = mailbox.waiting.pop(id)
             if self._router.clock.seconds() - accepted_at(id) >= _NOTICED:
                 entry.raw = _with_delay(entry.raw, id, self._account.jid.domain)
-            for session in self._targets(entry):
+            targets = self._targets(entry)
+            for session in targets:
                 self._spool.hand_over(entry, session)
+            show_delivered(entry, targets)
         mailbox.waiting = None
         return not mailbox.overflowed
 

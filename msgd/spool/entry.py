@@ -46,10 +46,11 @@ class Entry:
     `raw` is the stanza as it is delivered, its stanza-id included; `size` is what counts against the
     quota; `resource` is the one it was addressed to, if any. `holders` counts the sessions to
     which it was sent and which have not acknowledged it. `stored` tells that its row is committed,
-    `writing` that it is on its way there, `done` that it has been delivered or given up.
+    `writing` that it is on its way there, `done` that it has been delivered or given up, `shown` that
+    extensions saw it.
     """
 
-    __slots__ = ("account", "done", "holders", "id", "raw", "receipt", "resource", "size", "stored",
+    __slots__ = ("account", "done", "holders", "id", "raw", "receipt", "resource", "shown", "size", "stored",
                  "writing")  # fmt: skip
 
     def __init__(
@@ -70,6 +71,7 @@ class Entry:
         self.stored = False
         self.writing = False
         self.done = False
+        self.shown = False
 
     def settle(self) -> None:
         """It is safe: the sender may be told."""

@@ -25,6 +25,7 @@ from msgd.spool import store
 from msgd.spool.commit import GroupCommit
 from msgd.spool.drain import Drain
 from msgd.spool.entry import Entry, Ids
+from msgd.spool.showing import show_accepted
 from msgd.wire.errors import StanzaError
 from msgd.wire.stanza import Stanza
 
@@ -104,7 +105,7 @@ class Spool:
                 self.drain(account)
         self._commit.add(entry, awaited=receipt is not None or not takers)
         if account.hooks is not None:
-            _tell(account, stanza, entry, takers)
+            show_accepted(entry, stanza, takers)
         return True
 
     def _wait(self, entry: Entry) -> None:
@@ -295,18 +296,6 @@ class Spool:
             "batches under way": self._commit.under_way,
             "state": "cannot write" if self._commit.failing else "well",
         }
-
-
-def _tell(account: LiveAccount, stanza: Stanza, entry: Entry, takers: list[Session]) -> None:
-    """Extensions see the message as the account gets it."""
-    assert account.hooks is not None  # the caller looked
-    children = (*stanza.children, f"{STANZA_ID_NAMESPACE} stanza-id")
-    seen = Stanza(stanza.kind, entry.raw, stanza.attributes, children, stanza.to, stanza.from_)
-    for handle in account.hooks.incoming:
-        handle(account, seen, takers)
-    if all(session.transport is None for session in takers):
-        for handle_waiting in account.hooks.waiting:
-            handle_waiting(account, seen)
 
 
 def full_error() -> StanzaError:

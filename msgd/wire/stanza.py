@@ -193,6 +193,16 @@ class Stanza:
         raw = serialise(tree)
         return Stanza(self.kind, raw, self.attributes, children, self.to, self.from_)
 
+    def embedded(self) -> bytes:
+        """The bytes for use inside an element of another namespace, as when it is forwarded (XEP-0297)."""
+        match = _START_TAG.match(self.raw)
+        if match is None:  # the framer accepted the element, so it has a start tag
+            raise ValueError("a stanza without a start tag")
+        if b"xmlns" in match.group():
+            return serialise(parse(self.raw), namespace="")
+        name = b"<" + self.kind.encode()
+        return name + b" xmlns='jabber:client'" + self.raw[len(name) :]
+
     @property
     def content(self) -> bytes:
         """The serialised children, as received."""

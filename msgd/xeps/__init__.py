@@ -17,7 +17,9 @@ from msgd.xeps.xep_0198_stream_management import StreamManagement
 from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
+from msgd.xeps.xep_0280_carbons import Carbons
 from msgd.xeps.xep_0334_hints import ProcessingHints
+from msgd.xeps.xep_0352_client_state import ClientState
 from msgd.xeps.xep_0359_stanza_ids import StanzaIds
 
 ALL: Final[tuple[type[Extension], ...]] = (
@@ -30,6 +32,8 @@ ALL: Final[tuple[type[Extension], ...]] = (
     DelayedDelivery,
     ProcessingHints,
     StanzaIds,
+    Carbons,
+    ClientState,
     Ping,
     LastActivity,
     SoftwareVersion,

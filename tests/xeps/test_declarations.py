@@ -27,7 +27,8 @@ def each(name: str) -> pytest.MarkDecorator:
 @pytest.fixture
 def router() -> Router:
     """Enough of one to make extensions, which touch nothing before `start`."""
-    nothing = SimpleNamespace(config=None, database=None, accounts=None, extensions=Extensions())
+    table = SimpleNamespace(loaders=[], accounts=list)
+    nothing = SimpleNamespace(config=None, database=None, accounts=None, extensions=Extensions(), table=table)
     return cast("Router", nothing)
 
 

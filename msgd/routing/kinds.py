@@ -1,0 +1,125 @@
+"""Kinds of messages: which are copied to the account's other devices, pushed, and which may wait.
+
+Pure functions of a stanza; `storability.py` says which are kept and archived. The whole is one table,
+protocol_spec/message_kinds.md. Sources: XEP-0280 §6.1, XEP-0334 §4, XEP-0352 §5, XEP-0357 §5.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgd.wire.stanza import Stanza
+
+_CARBONS: Final = "urn:xmpp:carbons:2"
+_HINTS: Final = "urn:xmpp:hints"
+_MUC_USER: Final = "http://jabber.org/protocol/muc#user x"
+_BODY: Final = "jabber:client body"
+_DIRECT_INVITATION: Final = "jabber:x:conference x"
+_EVENT: Final = "http://jabber.org/protocol/pubsub#event event"
+_CHAT_STATES: Final = frozenset(
+    f"http://jabber.org/protocol/chatstates {state}"
+    for state in ("active", "composing", "paused", "inactive", "gone")
+)
+_ENCRYPTED: Final = frozenset({
+    "eu.siacs.conversations.axolotl encrypted",
+    "urn:xmpp:omemo:2 encrypted",
+    "urn:xmpp:openpgp:0 openpgp",
+})  # fmt: skip
+#: A call begins (XEP-0353); what follows is for devices that ring already.
+_RINGS: Final = frozenset({"urn:xmpp:jingle-message:0 propose", "urn:xmpp:jingle-message:1 propose"})
+#: Elements of conversations that often come without a text. XEP-0280 names the first three kinds; a device
+#: that misses the others shows something else than its neighbour.
+_IM: Final = (
+    _CHAT_STATES
+    | _ENCRYPTED
+    | _RINGS
+    | {
+        "urn:xmpp:receipts request",
+        "urn:xmpp:receipts received",
+        "urn:xmpp:chat-markers:0 markable",
+        "urn:xmpp:chat-markers:0 received",
+        "urn:xmpp:chat-markers:0 displayed",
+        "urn:xmpp:chat-markers:0 acknowledged",
+        "urn:xmpp:reactions:0 reactions",
+        "urn:xmpp:message-correct:0 replace",
+        "urn:xmpp:message-retract:1 retract",
+    }
+    | {
+        f"urn:xmpp:jingle-message:0 {step}"
+        for step in ("ringing", "accept", "proceed", "reject", "retract", "finish")
+    }
+)
+_PRIVATE: Final = frozenset({f"{_CARBONS} private", f"{_HINTS} no-copy"})
+#: Copies are not copied again.
+_COPIES: Final = frozenset({f"{_CARBONS} sent", f"{_CARBONS} received"})
+#: What may stand beside a chat state without making the message more than that.
+_BESIDE_A_STATE: Final = _CHAT_STATES | {
+    "jabber:client thread",
+    "urn:xmpp:sid:0 origin-id",
+    "urn:xmpp:sid:0 stanza-id",
+    f"{_HINTS} no-copy",
+    f"{_HINTS} no-store",
+    f"{_HINTS} no-permanent-store",
+}
+
+
+def copied(stanza: Stanza, sent: bool) -> bool:
+    """Whether the other devices of an account get a copy of a message that it sent or received.
+
+    XEP-0280 §6.1, whole ("rules:0"). Of an error it is not known here what it answers: one that brings back
+    something of a conversation counts as an answer to that.
+    """
+    children = stanza.children
+    if not _PRIVATE.isdisjoint(children) or not _COPIES.isdisjoint(children):
+        return False
+    kind = stanza.type
+    if kind == "groupchat":
+        return False
+    if _MUC_USER in children and not sent and not _is_invitation(stanza):
+        return False  # from an occupant of a room: the room sends it to each device
+    if kind == "chat":
+        return True
+    if _DIRECT_INVITATION in children or _MUC_USER in children:
+        return True
+    if kind == "headline":
+        return not _IM.isdisjoint(children)
+    return _BODY in children or not _IM.isdisjoint(children)
+
+
+def pushed(stanza: Stanza) -> bool:
+    """Whether a sleeping phone is to be woken for a message: for what a person would want to see.
+
+    A text, encrypted or not, an invitation, a call; not markers, receipts or states.
+    """
+    if stanza.type in ("error", "headline"):
+        return False
+    children = stanza.children
+    if f"{_HINTS} no-store" in children and _RINGS.isdisjoint(children):
+        return False
+    if not _ENCRYPTED.isdisjoint(children) or not _RINGS.isdisjoint(children):
+        return True
+    if _BODY in children:
+        return "urn:xmpp:message-correct:0 replace" not in children
+    return _DIRECT_INVITATION in children or (_MUC_USER in children and _is_invitation(stanza))
+
+
+def can_wait(stanza: Stanza) -> bool:
+    """Whether a stanza may wait while nobody looks at the client (XEP-0352 §5).
+
+    Presence and what somebody does this moment or publishes; what is for a person, answers and questions
+    are sent at once.
+    """
+    if stanza.kind == "presence":
+        return stanza.type in (None, "unavailable")
+    if stanza.kind != "message" or stanza.type == "error":
+        return False
+    children = stanza.children
+    if stanza.type == "headline":
+        return _EVENT in children and _BODY not in children
+    return not _CHAT_STATES.isdisjoint(children) and _BESIDE_A_STATE.issuperset(children)
+
+
+def _is_invitation(stanza: Stanza) -> bool:
+    """A mediated invitation (XEP-0045 §7.8.2)."""
+    user = "{http://jabber.org/protocol/muc#user}"
+    return stanza.tree.find(f"{user}x/{user}invite") is not None
