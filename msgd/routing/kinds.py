@@ -27,6 +27,11 @@ _ENCRYPTED: Final = frozenset({
 })  # fmt: skip
 #: A call begins (XEP-0353); what follows is for devices that ring already.
 _RINGS: Final = frozenset({"urn:xmpp:jingle-message:0 propose", "urn:xmpp:jingle-message:1 propose"})
+#: What becomes of a text that is there already (XEP-0308, XEP-0424): nothing new to see.
+_CHANGES: Final = frozenset({
+    "urn:xmpp:message-correct:0 replace",
+    "urn:xmpp:message-retract:1 retract",
+})  # fmt: skip
 #: Elements of conversations that often come without a text. XEP-0280 names the first three kinds; a device
 #: that misses the others shows something else than its neighbour.
 _IM: Final = (
@@ -41,9 +46,8 @@ _IM: Final = (
         "urn:xmpp:chat-markers:0 displayed",
         "urn:xmpp:chat-markers:0 acknowledged",
         "urn:xmpp:reactions:0 reactions",
-        "urn:xmpp:message-correct:0 replace",
-        "urn:xmpp:message-retract:1 retract",
     }
+    | _CHANGES
     | {
         f"urn:xmpp:jingle-message:0 {step}"
         for step in ("ringing", "accept", "proceed", "reject", "retract", "finish")
@@ -55,6 +59,7 @@ _COPIES: Final = frozenset({f"{_CARBONS} sent", f"{_CARBONS} received"})
 #: What may stand beside a chat state without making the message more than that.
 _BESIDE_A_STATE: Final = _CHAT_STATES | {
     "jabber:client thread",
+    f"{_CARBONS} private",
     "urn:xmpp:sid:0 origin-id",
     "urn:xmpp:sid:0 stanza-id",
     f"{_HINTS} no-copy",
@@ -99,7 +104,7 @@ def pushed(stanza: Stanza) -> bool:
     if not _ENCRYPTED.isdisjoint(children) or not _RINGS.isdisjoint(children):
         return True
     if _BODY in children:
-        return "urn:xmpp:message-correct:0 replace" not in children
+        return _CHANGES.isdisjoint(children)
     return _DIRECT_INVITATION in children or (_MUC_USER in children and _is_invitation(stanza))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ SPECIFICATION = ROOT / "protocol_spec"
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _CAST = re.compile(r"^[-*] ([A-Z]\w*) is (\S+?)((?:, .+?)?)\.?$")
 _HEAD = re.compile(r"^(Proves|Option|Played): (.+?)$")
+_ROWS_OF = re.compile(r"Rows of `([\w./-]+)`(?: where (\w+) is ([\w ]+))?\.")
 _SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z$])")
 _OPTIONS: dict[str, tuple[str, Any]] = {
     "with stream management": ("managed", True),
@@ -134,6 +136,32 @@ def find(root: Path = SPECIFICATION) -> list[Path]:
     ]
 
 
+def table(lines: list[str]) -> list[dict[str, str]]:
+    """The rows of a table in Markdown, by their headings. Raises ValueError."""
+    head: list[str] = []
+    rows = []
+    for line in lines:
+        cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
+        values = [cell.strip().replace("\\|", "|") for cell in cells]
+        if all(re.fullmatch(r":?-+:?", value) for value in values):
+            continue
+        if not head:
+            head = values
+            continue
+        if len(head) != len(values):
+            raise ValueError(f"{len(values)} cells under {len(head)} headings")
+        plain = [re.sub(r"^(`+)(.*)\1$", r"\2", value) for value in values]
+        rows.append(dict(zip(head, plain, strict=True)))
+    return rows
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    """The rows of the last table in a document in protocol_spec/. Raises OSError, ValueError."""
+    lines = (SPECIFICATION / name).read_text("utf-8").split("\n")
+    tables = [list(group) for is_row, group in groupby(lines, lambda line: line.startswith("|")) if is_row]
+    return table(tables[-1]) if tables else []
+
+
 class _Reader:
     """Goes through the lines once."""
 
@@ -142,7 +170,7 @@ class _Reader:
         self._paragraph: list[str] = []
         self._started = 0
         self._line = 0
-        self._table: list[list[str]] | None = None
+        self._table: list[str] | None = None
 
     def run(self, lines: list[str]) -> None:
         rest = iter(enumerate(lines, 1))
@@ -200,6 +228,10 @@ class _Reader:
         if text == "Rows:":
             self._table = []
             return
+        elsewhere = _ROWS_OF.fullmatch(text)
+        if elsewhere:
+            self._rows_of(*elsewhere.groups(default=""))
+            return
         names = (*self.transcript.cast, "The server is", "The clock", "The operator", "Nobody")
         if any(text.startswith((f"{name} ", f"{name}'s", "${")) for name in names):
             self.transcript.steps += [Step(sentence, self._started) for sentence in _SENTENCE.split(text)]
@@ -213,17 +245,21 @@ class _Reader:
     def _row(self, line: str) -> None:
         if self._table is None:
             return  # a table for the reader alone
-        cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
-        values = [cell.strip().replace("\\|", "|") for cell in cells]
-        if all(re.fullmatch(r":?-+:?", value) for value in values):
-            return
-        self._table.append(values)
-        if len(self._table) > 1:
-            head = self._table[0]
-            if len(head) != len(values):
-                raise self._error(f"{len(values)} cells under {len(head)} headings")
-            plain = [re.sub(r"^(`+)(.*)\1$", r"\2", value) for value in values]
-            self.transcript.rows.append(dict(zip(head, plain, strict=True)))
+        self._table.append(line)
+        try:
+            self.transcript.rows = table(self._table)
+        except ValueError as error:
+            raise self._error(str(error)) from None
+
+    def _rows_of(self, name: str, column: str, values: str) -> None:
+        """The rows of a document in protocol_spec/, or those of them that have one of some values."""
+        try:
+            rows = rows_of(name)
+            self.transcript.rows = [row for row in rows if not column or row[column] in values.split(" or ")]
+        except (OSError, ValueError, KeyError) as error:
+            raise self._error(f"{name}: {error}") from None
+        if not self.transcript.rows:
+            raise self._error(f"no such rows in {name}")
 
     def _head(self, line: str) -> None:
         match = _HEAD.match(line)
