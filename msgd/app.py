@@ -27,6 +27,7 @@ from msgd.routing.roster import Roster
 from msgd.routing.router import Router
 from msgd.routing.session import Session
 from msgd.routing.table import Table
+from msgd.spool.archive import Archive
 from msgd.spool.expiry import Expiry
 from msgd.spool.spool import Spool
 from msgd.storage import schema
@@ -98,6 +99,7 @@ class Server:
             config.spool.most_messages,
             config.spool.most_bytes,
         )
+        self.archive = self.router.archive = Archive(self.router, self.spool)
         self.expiry = Expiry(self.router)
         self.liveness = Liveness(self.router)
         self.router.extensions.load(roster)
@@ -127,6 +129,7 @@ class Server:
             extension.start()
         self._restore_sessions()
         self.expiry.start()
+        self.archive.start()
         self.liveness.start()
         listen = self.config.listen
         for address in listen.addresses:
@@ -205,6 +208,7 @@ class Server:
                 session.kick(StreamError("system-shutdown"))
         await self._flushed(deadline)
         self.expiry.stop()
+        self.archive.stop()
         self.liveness.stop()
         for extension in self.router.extensions.loaded:
             extension.stop()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from msgd.limits import Limits, Ping, PrivateStorage, Sessions, Spool, StreamManagement, VCard
+from msgd.limits import Archive, Limits, Ping, PrivateStorage, Sessions, Spool, StreamManagement, VCard
 from msgd.options import ConfigError, Fault, Source, declared_options, read_section, remedy_for
 from msgd.sections import (
     Console,
@@ -50,6 +50,7 @@ class Config:
     sessions: Sessions = Sessions()
     stream_management: StreamManagement = StreamManagement()
     spool: Spool = Spool()
+    archive: Archive = Archive()
     ping: Ping = Ping()
     limits: Limits = Limits()
     private_storage: PrivateStorage = PrivateStorage()

@@ -207,6 +207,40 @@ class Spool:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive of messages, from and to each account (XEP-0313). Groups have archives of their own."""
+
+    default: str = option(
+        "never",
+        """What is archived for accounts that did not say what they want (XEP-0441): "never" nothing,
+        "always" all messages, "roster" those with contacts. Many clients have a switch for it.""",
+        choices=("never", "roster", "always"),
+        restart=True,
+    )
+    days: int = option(
+        365,
+        "Archived messages are deleted when they are older; 0: never.",
+        unit="days",
+        maximum=36500,
+    )
+    most_per_page: int = option(
+        100,
+        """Messages that a client gets in answer to one query, however many it asks for; it asks again for
+        the next. A screenful for a person; a page of 1 MiB ends earlier.""",
+        unit="messages",
+        minimum=10,
+        maximum=1000,
+    )
+    most_rules: int = option(
+        500,
+        """Addresses that an account may say are always, or never, archived. They are in memory while it is
+        logged in.""",
+        unit="addresses",
+        maximum=10_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Silent clients are pinged (XEP-0199), so that dead connections are found."""
 

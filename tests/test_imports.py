@@ -21,6 +21,7 @@ ORDER = (*COMMON, *WAY, *TOP)
 FOR_EXTENSIONS = (
     "msgd.routing.extension",
     "msgd.routing.account",
+    "msgd.routing.archiving",
     "msgd.routing.hooks",
     "msgd.routing.kinds",
     "msgd.routing.storability",

@@ -14,6 +14,7 @@ from msgd.routing.hooks import Acting, Hooks, hooks_of
 from msgd.wire.jid import JID
 
 if TYPE_CHECKING:
+    from msgd.routing.archiving import Preference
     from msgd.routing.session import Session
 
 
@@ -47,11 +48,12 @@ class LiveAccount:
     `subscriptions` those whose presence it sees ('to' and 'both'). `waiting`: subscription requests
     may wait for the account's answer, or for that of a contact; False when it is known that none do.
     `uses` says for which extensions there is more in the database, `extras` has what they keep in memory,
-    by their classes; `hooks` is who acts on the account's stanzas, None for nobody.
+    by their classes; `hooks` is who acts on the account's stanzas, None for nobody. `archive` says which
+    messages its archive keeps, None for none.
     """
 
-    __slots__ = ("extras", "hooks", "id", "jid", "mailbox", "sessions", "subscribers", "subscriptions",
-                 "uses", "waiting")  # fmt: skip
+    __slots__ = ("archive", "extras", "hooks", "id", "jid", "mailbox", "sessions", "subscribers",
+                 "subscriptions", "uses", "waiting")  # fmt: skip
 
     def __init__(self, id: int, jid: JID) -> None:
         self.id = id
@@ -64,6 +66,7 @@ class LiveAccount:
         self.uses = Uses(0)
         self.hooks: Hooks | None = None
         self.extras: dict[type, Any] | None = None
+        self.archive: Preference | None = None
 
     def hook(self, extension: Acting) -> None:
         """Have the extension act on this account's stanzas from now on."""

@@ -82,6 +82,7 @@ EVENTS = {
     "session-unresponsive": "session: Session, its client does not answer a request to acknowledge",
     "session-ended": "session: Session, it is gone for good (closed, not to be resumed)",
     "account-deleted": "jid: JID (bare), and everything of it is deleted",
+    "roster-changed": "account: LiveAccount, item: Item, as its clients are told of it",
     "configuration-changed": "changed: list[str], names of the options that changed",
 }
 
@@ -195,7 +196,7 @@ class Extension(Acting):
     #: Payloads ('namespace name') of IQ-gets to a resource that tell of its user's presence: the
     #: router lets them through only from who may see that, others get <forbidden/>.
     guarded: ClassVar[frozenset[str]] = frozenset()
-    #: Of accounts with one of these bits `load` reads more.
+    #: Of accounts with one of these bits `load` reads more. With `load_all()` of all others too.
     uses: ClassVar[Uses | None] = None
     #: Transcripts below protocol_spec/ that prove it, as a glob; a test fails when there is none.
     proves: ClassVar[str] = ""
@@ -208,6 +209,11 @@ class Extension(Acting):
 
     def start(self) -> None:
         """Called when everything is wired together."""
+
+    def load_all(self) -> None:
+        """Have `load` called for accounts without a bit of `uses` too: something holds for them all."""
+        if self.uses is not None:
+            self.router.table.default_loaders.append((self.uses, self))
 
     def load(self, connection: Connection, account: LiveAccount) -> None:
         """An account that `uses` this is looked up: read what is to be known of it, hang on it.
@@ -273,7 +279,10 @@ class Extensions:
         for name, _ in _declared(extension, "declared_elements"):
             del self._elements[name]
         if extension.uses is not None:
-            extension.router.table.loaders.remove((extension.uses, extension))
+            table, entry = extension.router.table, (extension.uses, extension)
+            table.loaders.remove(entry)
+            if entry in table.default_loaders:
+                table.default_loaders.remove(entry)
         if any(acts(extension, phase) for phase in PHASES):
             for account in extension.router.table.accounts():
                 account.unhook(extension)

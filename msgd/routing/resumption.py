@@ -228,10 +228,10 @@ class Resumption:
         session.directed = {JID.parse(jid) for jid in state["directed"]} or None
         self._sessions[id] = session
         self._router.table.add(session)
-        for kept, text in state["queue"]:
+        for kept, text, archived in state["queue"]:
             raw = base64.b64decode(text)
             if kept:
-                self._router.spool.hold_again(session, kept, raw)
+                self._router.spool.hold_again(session, kept, raw, archived)
             else:
                 sm.push(raw)
         sm.acknowledged = state["acknowledged"]
@@ -288,7 +288,8 @@ def _state(session: Session, sm: StreamManagement) -> dict[str, Any]:
         "extras": session.extras,
         "directed": [str(jid) for jid in session.directed or ()],
         "queue": [
-            (_kept_id(sent), _text(sent if isinstance(sent, bytes) else sent.raw)) for sent in sm.queue or ()
+            (_kept_id(sent), _text(_bytes(sent)), bool(getattr(sent, "archived", False)))
+            for sent in sm.queue or ()
         ],
     }
 

@@ -153,6 +153,7 @@ class Roster(Extension):
 
     def push(self, account: LiveAccount, item: Item) -> None:
         """§2.1.6: tell every interested resource of a changed item."""
+        self.router.note("roster-changed", account, item)
         for session in list(account.sessions.values()):
             if session.interested:
                 hold = self._held.get(session)

@@ -54,9 +54,10 @@ class SpoolInterface(Protocol):
 
 
 class Router:
-    """Decides where each stanza goes. `spool`, `presence`, `resumption` are set by the app."""
+    """Decides where each stanza goes. `spool`, `archive`, `presence`, `resumption` are set by the app."""
 
     spool: Any  # SpoolInterface and, for the console, more
+    archive: Any  # msgd.spool.archive.Archive, for the extensions that offer it
     presence: Presence
     resumption: Resumption
 

@@ -51,15 +51,22 @@ Sent = bytes | Kept
 class Receipt:
     """The promise to the sender of one stanza: settled when no crash can lose it any more."""
 
-    __slots__ = ("_told", "safe")
+    __slots__ = ("_others", "_told", "safe")
 
     def __init__(self, told: Callable[[], None] | None = None) -> None:
         self.safe = False
         self._told = told
+        self._others = 0
+
+    def share(self) -> None:
+        """One more has to settle it: the stanza is kept in two places."""
+        self._others += 1
 
     def settle(self) -> None:
         """It is safe: committed, acknowledged by its recipient, or answered with an error."""
-        if not self.safe:
+        if self._others:
+            self._others -= 1
+        elif not self.safe:
             self.safe = True
             if self._told is not None:
                 self._told()

@@ -25,7 +25,7 @@ _FIND: Final = select(schema.account.c.id, schema.account.c.uses).where(
 )
 _STORED: Final = select(
     func.count(), func.coalesce(func.sum(schema.spool.c.size), 0)
-).where(schema.spool.c.account_id == bindparam("account_id"))  # fmt: skip
+).where(schema.spool.c.account_id == bindparam("account_id"), schema.WAITING)  # fmt: skip
 
 
 class Loader(Protocol):
@@ -40,8 +40,9 @@ class Table:
 
     def __init__(self, database: Database, domains: list[JID], remembered: int) -> None:
         self.domains = frozenset(domains)
-        #: What is asked for accounts that use something; extensions add themselves.
+        #: Who reads more of accounts that use something, and of those that do not: extensions add themselves.
         self.loaders: list[tuple[Uses, Loader]] = []
+        self.default_loaders: list[tuple[Uses, Loader]] = []
         self._database = database
         self._remembered = remembered
         self._accounts: dict[JID, LiveAccount] = {}
@@ -163,4 +164,7 @@ class Table:
             for use, loader in self.loaders:
                 if account.uses & use:
                     loader.load(connection, account)
+        for use, loader in self.default_loaders:
+            if not account.uses & use:
+                loader.load(connection, account)
         return account

@@ -2,9 +2,10 @@
 
 What is added waits in a window and is written when it is still not delivered at its end. Where somebody
 waits for it, the sender for an acknowledgement or an absent recipient, the window is short; all else has
-time until the recipient's machine has acknowledged it, and is hardly ever written. There is one transaction
-at a time: while the disk is busy the next one gathers, and loses again what is delivered meanwhile, so a
-slow disk gets fewer and larger ones, never a queue of them.
+time until the recipient's machine has acknowledged it, and is hardly ever written, unless its account has
+an archive: then it is written once, as delivered where it is by then. There is one transaction at a time:
+while the disk is busy the next one gathers, and loses again what is delivered meanwhile, so a slow disk
+gets fewer and larger ones, never a queue of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from twisted.logger import Logger
 
 from msgd.spool import store
 from msgd.spool.entry import Entry
+from msgd.spool.store import Gone
 from msgd.spool.window import Window
 from msgd.storage.database import Conflict, Database
 
@@ -51,11 +53,11 @@ class GroupCommit:
         self._long = Window(
             clock, window * _LONG, batch * _LONG, lambda: owner.prove(awaited_only=False), self._go_on
         )
-        self._deleted: list[tuple[int, int]] = []
+        self._gone: list[Gone] = []
         #: Ids whose rows are to go but may still be read.
         self.deleting: set[int] = set()
         self._retrying: Any = None
-        self._flushed: list[Deferred[None]] = []
+        self._flushed: list[tuple[int, Deferred[None]]] = []  # with the last id they wait for
         #: Transactions under way: one, unless a batch had to be taken apart.
         self.under_way = 0
         self._writing = 0  # bytes in them
@@ -85,12 +87,15 @@ class GroupCommit:
         return self._short.size + self._long.size + self._writing
 
     def add(self, entry: Entry, awaited: bool) -> None:
-        """Write the entry when its window is over, if it is not `done` by then."""
+        """Write the entry when its window is over, if it is not `done` by then, or to be archived."""
+        # What retracts another waits as long as that one may, so as not to be written before it.
+        if entry.filing is not None and entry.filing.retracts:
+            awaited = False
         (self._short if awaited else self._long).add(entry)
 
     def delete(self, entry: Entry) -> None:
-        """Delete the row of a stored entry, with the next batch."""
-        self._deleted.append((entry.account.id, entry.id))
+        """Delete the row of a stored entry, or leave it to the archive, with the next batch."""
+        self._gone.append((entry.account.id, entry.id, entry.archived))
         self.deleting.add(entry.id)
         self._long.begin()
 
@@ -101,7 +106,7 @@ class GroupCommit:
     def flushed(self) -> Deferred[None]:
         """Fires when everything added so far was given to the database and answered."""
         waiting: Deferred[None] = Deferred()
-        self._flushed.append(waiting)
+        self._flushed.append((max(self._short.last, self._long.last), waiting))
         self._all_due()
         self._tell_flushed()
         return waiting
@@ -119,21 +124,21 @@ class GroupCommit:
         if self.under_way or self._retrying is not None:
             return
         entries = self._short.take() + self._long.take()
-        deleted, self._deleted = self._deleted, []
-        if entries or deleted:
-            self._write(entries, deleted)
+        gone, self._gone = self._gone, []
+        if entries or gone:
+            self._write(entries, gone)
 
-    def _write(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
+    def _write(self, entries: list[Entry], gone: list[Gone]) -> None:
         for entry in entries:
             entry.writing = True
         self.under_way += 1
         self._writing += sum(entry.size for entry in entries)
         self._database.write_soon(
-            lambda connection: store.write(connection, entries, deleted),
-            lambda error: self._written(entries, deleted, error),
+            lambda connection: store.write(connection, entries, gone),
+            lambda error: self._written(entries, gone, error),
         )
 
-    def _written(self, entries: list[Entry], deleted: list[tuple[int, int]], error: Exception | None) -> None:
+    def _written(self, entries: list[Entry], gone: list[Gone], error: Exception | None) -> None:
         self.under_way -= 1
         for entry in entries:
             self._writing -= entry.size
@@ -141,35 +146,36 @@ class GroupCommit:
             if error is not None and entry.done:
                 self.deleting.discard(entry.id)
         if error is None:
-            self._committed(entries, deleted)
+            self._committed(entries, gone)
         elif not isinstance(error, Conflict):
-            self._failed(entries, deleted)
-        elif len(entries) > 1 or (entries and deleted):
+            self._failed(entries, gone)
+        elif len(entries) > 1 or (entries and gone):
             # Some account of the batch is gone: that must not stop the others.
             for entry in entries:
                 self._write([entry], [])
-            self._write([], deleted)
+            self._write([], gone)
         else:
             self._given_up(entries)
         if self._flushed:
-            self._all_due()
             self._tell_flushed()
+        if self._flushed:
+            self._all_due()
         elif self._short.due or self._long.due:
             self._go_on()
 
-    def _committed(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
+    def _committed(self, entries: list[Entry], gone: list[Gone]) -> None:
         self.written += len(entries)
         if self.failing:
             self.failing = False
             _log.info("messages are stored again")
         for entry in entries:
             self._owner.stored(entry)
-        self.deleting.difference_update(id for _, id in deleted)
+        self.deleting.difference_update(id for _, id, _ in gone)
 
-    def _failed(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
+    def _failed(self, entries: list[Entry], gone: list[Gone]) -> None:
         """The database took nothing: keep all of it, tell nobody it is safe, try again."""
         self._short.give_back(entries)
-        self._deleted += deleted
+        self._gone += gone
         if not self.failing:
             self.failing = True
             _log.error("messages cannot be stored; senders get no acknowledgements until they can")
@@ -189,8 +195,11 @@ class GroupCommit:
             entry.settle()
 
     def _tell_flushed(self) -> None:
-        if self.under_way or self.pending:
+        """What came later need not be waited for: with enough of it that would take for ever."""
+        if self.under_way or self._retrying is not None:
             return
-        flushed, self._flushed = self._flushed, []
-        for waiting in flushed:
+        oldest = min(self._short.first, self._long.first)
+        done = [waiting for last, waiting in self._flushed if last < oldest]
+        self._flushed = [each for each in self._flushed if each[0] >= oldest]
+        for waiting in done:
             waiting.callback(None)

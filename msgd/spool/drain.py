@@ -7,7 +7,6 @@ account waits behind it, so the order of one sender's messages holds.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +15,7 @@ from twisted.logger import Logger
 
 from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
-from msgd.spool import store
+from msgd.spool import archive_store, store
 from msgd.spool.entry import Entry, accepted_at
 from msgd.spool.showing import show_delivered
 from msgd.storage.database import DatabaseFault
@@ -136,6 +135,7 @@ class Drain:
         entry = waiting.pop(row.id, None) if waiting else None
         if entry is None:
             entry = Entry(row.id, self._account, row.raw)
+            entry.size, entry.archived = row.size, row.archived
         entry.stored = True
         entry.settle()
         entry.raw = _with_delay(row.raw, row.id, self._account.jid.domain)
@@ -188,9 +188,8 @@ class Drain:
 
 def _with_delay(raw: bytes, id: int, domain: str) -> bytes:
     """The stanza with the time at which it was accepted (XEP-0203, XEP-0160 §3)."""
-    stamp = datetime.fromtimestamp(accepted_at(id), UTC)
-    text = stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{text}'/>".encode()
+    stamp = archive_store.stamp(accepted_at(id))
+    delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{stamp}'/>".encode()
     if raw.endswith(delay + _END):
         return raw  # from an attempt before
     return raw.removesuffix(_END) + delay + _END

@@ -1,4 +1,8 @@
-"""Expiry: what nobody fetched for long goes back to its sender, with a notice, and leaves the disk."""
+"""Expiry: what nobody fetched for long goes back to its sender, with a notice, and leaves the disk.
+
+What an archive keeps goes back to nobody, it can still be read there; it waits no more, and leaves the disk
+when it is as old as archives may become.
+"""
 
 from __future__ import annotations
 
@@ -66,10 +70,10 @@ class Expiry:
                 page = await self._router.database.read(
                     lambda connection: store.expired(connection, before, _PAGE)
                 )
-                gone = [row for row in page if not self._held(JID.parse(row[3]), row[1])]
+                gone = [row for row in page if not self._held(JID.parse(row.jid), row.id)]
                 await self._return(gone)
-                for _, _, raw, jid in gone:
-                    self._forget(JID.parse(jid), len(raw))
+                for row in gone:
+                    self._forget(JID.parse(row.jid), row.size)
                 count += len(gone)
                 if len(page) < _PAGE or not gone:
                     break
@@ -79,15 +83,16 @@ class Expiry:
             _log.info("{count} messages expired and were returned", count=count)
         return count
 
-    async def _return(self, gone: list[tuple[int, int, bytes, str]]) -> None:
+    async def _return(self, gone: list[store.Expired]) -> None:
         """Tell the senders, then delete. A recipient who comes meanwhile must not get them too."""
-        ids = {id for _, id, _, _ in gone}
+        ids = {row.id for row in gone}
         deleting = self._router.spool.deleting
         deleting.update(ids)
         try:
-            for _, _, raw, _ in gone:
-                self._notify(raw)
-            rows = [(account, id) for account, id, _, _ in gone]
+            for row in gone:
+                if not row.archived:
+                    self._notify(row.raw)
+            rows = [(row.account, row.id, row.archived) for row in gone]
             await self._router.database.write(partial(_delete, rows=rows))
         finally:
             deleting.difference_update(ids)
@@ -112,5 +117,5 @@ class Expiry:
             account.mailbox.size -= size
 
 
-def _delete(connection: Connection, rows: list[tuple[int, int]]) -> None:
+def _delete(connection: Connection, rows: list[store.Gone]) -> None:
     store.write(connection, [], rows)

@@ -8,7 +8,10 @@ that is acknowledged before is never written.
     accepted ──▶ sent to sessions ──▶ acknowledged ─────────────▶ done
         └──▶ window ──▶ committed with fsync (safe) ──▶ … ──▶ acknowledged ──▶ row deleted
 
-Sources: XEP-0160, XEP-0198, XEP-0203, XEP-0359; see protocol_spec/spool.md for the promise.
+Where the account has an archive, its entries are written in any case, and when they are acknowledged the
+row stays; only then is it safe. What the account itself sends is written as well.
+
+Sources: XEP-0160, XEP-0198, XEP-0203, XEP-0313, XEP-0359; see protocol_spec/spool.md for the promise.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
 from msgd.spool import store
+from msgd.spool.archive_store import Archived
 from msgd.spool.commit import GroupCommit
 from msgd.spool.drain import Drain
-from msgd.spool.entry import Entry, Ids
+from msgd.spool.entry import Copy, Entry, Ids
+from msgd.spool.filing import STANZA_ID, filing_of
 from msgd.spool.showing import show_accepted
 from msgd.wire.errors import StanzaError
 from msgd.wire.stanza import Stanza
@@ -33,7 +38,6 @@ if TYPE_CHECKING:
     from msgd.routing.router import Router
 
 _log = Logger("msgd.spool")
-STANZA_ID_NAMESPACE: Final = "urn:xmpp:sid:0"
 #: Seconds between two looks at what was sent to clients without stream management.
 _PROVE_AGAIN: Final = 1.0
 #: Entries in memory that wait for one account; more stay in the database only.
@@ -63,6 +67,8 @@ class Spool:
         self._unproven: dict[Session, None] = {}
         self._awaited: dict[Session, None] = {}
         self._proving: Any = None
+        #: For each archive that is being read just now, what is acknowledged meanwhile.
+        self.archive_reads: list[set[int]] = []
         self.accepted = self.spared = 0
 
     def start(self) -> tuple[int, int]:
@@ -82,7 +88,7 @@ class Spool:
         there is nobody to deliver to. Raises StanzaError while too much waits for the disk.
         """
         if self._commit.unwritten > _UNWRITTEN:
-            raise StanzaError("resource-constraint", "the store does not keep up", type="wait")
+            raise _no_room()
         mailbox = account.mailbox
         takers = []
         if mailbox.drain is None:
@@ -90,9 +96,13 @@ class Spool:
         if not takers and (mailbox.count >= self.quota or mailbox.size + len(stanza.raw) > self.quota_size):
             return False
         id = self.ids.next()
-        child = b"<stanza-id xmlns='urn:xmpp:sid:0' id='%x' by='%b'/>" % (id, account.jid.attribute)
+        child = STANZA_ID % (id, account.jid.attribute)
         resource = stanza.to.resource if stanza.to is not None else ""
         entry = Entry(id, account, stanza.raw_with_child(child), receipt, resource)
+        if account.archive is not None:
+            filing = filing_of(account.archive, stanza, stanza.from_, sent=False)
+            if filing is not None:
+                entry.file(filing)
         self.accepted += 1
         mailbox.count += 1
         mailbox.size += entry.size
@@ -108,6 +118,12 @@ class Spool:
             show_accepted(entry, stanza, takers)
         return True
 
+    def write(self, entry: Entry, awaited: bool) -> None:
+        """Write an entry that is for nobody but the archive. Raises StanzaError as `accept`."""
+        if self._commit.unwritten > _UNWRITTEN:
+            raise _no_room()
+        self._commit.add(entry, awaited)
+
     def _wait(self, entry: Entry) -> None:
         """Nobody takes it now."""
         mailbox = entry.account.mailbox
@@ -115,35 +131,46 @@ class Spool:
             mailbox.waiting = {}
         mailbox.waiting[entry.id] = entry
 
-    def hand_over(self, entry: Entry, session: Session) -> None:
-        """Send an entry to a session, which holds it from now on."""
+    def hand_over(self, entry: Entry, session: Session, copy: Copy | None = None) -> None:
+        """Send an entry to a session, which holds it from now on; `copy` in its place, where there is one."""
         entry.holders += 1
         held = entry.account.mailbox.held
         if held is None:
             held = entry.account.mailbox.held = {}
         held[entry.id] = entry
-        session.send_kept(entry)
+        session.send_kept(copy or entry)
         if session.stream_management is None:
             (self._awaited if entry.receipt is not None else self._unproven)[session] = None
             if entry.stored:
                 self._commit.prove_soon()
 
-    def hold_again(self, session: Session, id: int, raw: bytes) -> None:
+    def hold_again(self, session: Session, id: int, raw: bytes, archived: bool) -> None:
         """After a restart: the session holds a stored entry that it had not acknowledged."""
         # Several sessions may hold it; it is one entry, to be counted and deleted once.
         entry = (session.account.mailbox.held or {}).get(id)
         if entry is None:
             entry = Entry(id, session.account, raw)
-            entry.stored = True
-        self.hand_over(entry, session)
+            entry.stored, entry.archived = True, archived
+            self.hand_over(entry, session)
+        else:
+            self.hand_over(entry, session, Copy(entry, raw))
+
+    def hand_over_archived(self, account: LiveAccount, found: Archived, raw: bytes, session: Session) -> None:
+        """Send `raw`, in which the stored entry `found` is, which waits: acknowledged, it waits no more."""
+        mailbox = account.mailbox
+        entry = (mailbox.held or {}).get(found.id) or (mailbox.waiting or {}).pop(found.id, None)
+        if entry is None:
+            entry = Entry(found.id, account, found.raw)
+            entry.size, entry.archived = found.size, True
+        entry.stored = True
+        entry.settle()
+        self.hand_over(entry, session, Copy(entry, raw))
 
     # -- what sessions tell --------------------------------------------------------------------
 
     def acknowledged(self, kept: object) -> None:
         """A session has it: done, whoever else holds it."""
-        entry = kept
-        if not isinstance(entry, Entry):
-            raise TypeError("only the spool's entries are kept")
+        entry = kept if isinstance(kept, Entry) else _entry_of(kept)
         if entry.done:
             return
         entry.done = True
@@ -159,17 +186,19 @@ class Spool:
         elif entry.writing:
             # Its row may be there before we are told: a drain that begins now must pass it over.
             self.deleting.add(entry.id)
-        else:
+        elif not entry.archived:
             self.spared += 1
         if mailbox.drain is not None:
             mailbox.drain.gone.add(entry.id)
-        entry.settle()
+        if entry.archived:  # safe when the archive has it
+            for gone in self.archive_reads:
+                gone.add(entry.id)
+        else:
+            entry.settle()
 
     def released(self, kept: object) -> Entry | None:
         """A session that held it ended. The entry, when it now has to go to somebody else."""
-        entry = kept
-        if not isinstance(entry, Entry):
-            raise TypeError("only the spool's entries are kept")
+        entry = kept if isinstance(kept, Entry) else _entry_of(kept)
         entry.holders -= 1
         if entry.done or entry.holders:
             return None
@@ -220,9 +249,13 @@ class Spool:
     def stored(self, entry: Entry) -> None:
         """The entry's row is committed: it is safe."""
         entry.stored = True
+        entry.filing = None
         entry.settle()
         if entry.done:
-            self._commit.delete(entry)
+            if entry.waits:
+                self._commit.delete(entry)
+            else:
+                self.deleting.discard(entry.id)
             return
         mailbox = entry.account.mailbox
         waiting = mailbox.waiting
@@ -296,6 +329,17 @@ class Spool:
             "batches under way": self._commit.under_way,
             "state": "cannot write" if self._commit.failing else "well",
         }
+
+
+def _no_room() -> StanzaError:
+    return StanzaError("resource-constraint", "the store does not keep up", type="wait")
+
+
+def _entry_of(kept: object) -> Entry:
+    """The entry in whose place something else was sent."""
+    if not isinstance(kept, Copy):
+        raise TypeError("only the spool's entries are kept")
+    return kept.entry
 
 
 def full_error() -> StanzaError:

@@ -6,26 +6,37 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import LargeBinary, bindparam, cast, delete, func, select
+from sqlalchemy import LargeBinary, bindparam, cast, delete, false, func, select, update
 
+from msgd.spool import archive_store
 from msgd.spool.entry import Entry, checksum
 from msgd.storage import schema
 from msgd.storage.database import Connection
+from msgd.storage.schema import WAITING
 from msgd.storage.statements import upsert
 
 _spool = schema.spool
+
+#: An entry that is not to wait any more: account, id, whether its row stays in the archive.
+Gone = tuple[int, int, bool]
 
 # A batch that failed within its commit may be there after all when it is tried again.
 _INSERT: Final = upsert(_spool)
 _DELETE: Final = delete(_spool).where(
     _spool.c.account_id == bindparam("account"), _spool.c.id == bindparam("entry")
 )
+_DELIVERED: Final = (
+    update(_spool)
+    .where(_spool.c.account_id == bindparam("account"), _spool.c.id == bindparam("entry"))
+    .values(waiting=false())
+)
 # A damaged row may have become text that is no text, which could not even be read.
 _BYTES: Final = cast(_spool.c.stanza, LargeBinary)
 _PAGE: Final = (
-    select(_spool.c.id, _spool.c.checksum, _BYTES)
+    select(_spool.c.id, _spool.c.size, _spool.c.archived, _spool.c.checksum, _BYTES)
     .where(
         _spool.c.account_id == bindparam("account"),
+        WAITING,
         _spool.c.id > bindparam("after"),
         _spool.c.id <= bindparam("last"),
     )
@@ -33,26 +44,24 @@ _PAGE: Final = (
 )
 _SIZES: Final = (
     select(_spool.c.id, func.length(_spool.c.stanza))
-    .where(_spool.c.account_id == bindparam("account"), _spool.c.id > bindparam("after"))
+    .where(_spool.c.account_id == bindparam("account"), WAITING, _spool.c.id > bindparam("after"))
     .order_by(_spool.c.id)
     .limit(bindparam("most"))
 )
 _LIST: Final = (
     select(_spool.c.id, _spool.c.size)
-    .where(_spool.c.account_id == bindparam("account"))
+    .where(_spool.c.account_id == bindparam("account"), WAITING)
     .order_by(_spool.c.id)
     .limit(bindparam("most"))
 )
 _EXPIRED: Final = (
-    select(_spool.c.account_id, _spool.c.id, _BYTES, schema.account.c.domain,
-           schema.account.c.name)
+    select(_spool.c.account_id, _spool.c.id, _spool.c.size, _spool.c.archived, _BYTES,
+           schema.account.c.domain, schema.account.c.name)
     .join(schema.account, schema.account.c.id == _spool.c.account_id)
-    .where(_spool.c.id < bindparam("before"))
+    .where(WAITING, _spool.c.id < bindparam("before"))
     .limit(bindparam("most"))
 )  # fmt: skip
-_TOTALS: Final = select(
-    func.count(), func.coalesce(func.sum(_spool.c.size), 0), func.coalesce(func.max(_spool.c.id), 0)
-)
+_TOTALS: Final = select(func.count(), func.coalesce(func.sum(_spool.c.size), 0)).where(WAITING)
 _SET_ASIDE: Final = upsert(schema.spool_corrupt)
 
 
@@ -62,10 +71,24 @@ class Row:
 
     id: int
     raw: bytes
+    size: int
+    archived: bool
 
 
-def write(connection: Connection, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
-    """Insert `entries` and delete the rows (account, id) of `deleted`, in one transaction."""
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """One that waited too long. `jid` is whose it is."""
+
+    account: int
+    id: int
+    size: int
+    archived: bool
+    raw: bytes
+    jid: str
+
+
+def write(connection: Connection, entries: list[Entry], gone: list[Gone]) -> None:
+    """Insert `entries`, and take the rows of `gone` out of what waits, in one transaction."""
     if entries:
         connection.run_many(
             _INSERT,
@@ -78,17 +101,24 @@ def write(connection: Connection, entries: list[Entry], deleted: list[tuple[int,
                     "stanza": entry.raw,
                 }
                 for entry in entries
+                if not entry.archived
             ],
         )
-    if deleted:
-        connection.run_many(_DELETE, [{"account": account, "entry": entry} for account, entry in deleted])
+        archive_store.write(connection, [entry for entry in entries if entry.archived])
+    if gone:
+        connection.run_many(
+            _DELETE, [{"account": account, "entry": id} for account, id, archived in gone if not archived]
+        )
+        connection.run_many(
+            _DELIVERED, [{"account": account, "entry": id} for account, id, archived in gone if archived]
+        )
 
 
 def page(
     connection: Connection, account: int, after: int, most: int, most_bytes: int
 ) -> tuple[list[Row], list[int], int]:
-    """The next rows of an account behind id `after`: the sound ones, the ids of the others, and
-    the id up to which was read (0 when there are no more).
+    """The next rows of an account that wait, behind id `after`: the sound ones, the ids of the others,
+    and the id up to which was read (0 when there are no more).
 
     At most `most` rows, and so many that they have no more than `most_bytes`, or one.
     """
@@ -100,9 +130,10 @@ def page(
         last, ahead, most_bytes = id, ahead - 1, most_bytes - size
     rows: list[Row] = []
     corrupt: list[int] = []
-    for id, expected, raw in connection.all(_PAGE, {"account": account, "after": after, "last": last}):
+    found = connection.all(_PAGE, {"account": account, "after": after, "last": last})
+    for id, size, archived, expected, raw in found:
         if checksum(account, id, raw) == expected:
-            rows.append(Row(id, raw))
+            rows.append(Row(id, raw, size, archived))
         else:
             corrupt.append(id)
     return rows, corrupt, last if ahead or len(sizes) == most else 0
@@ -116,24 +147,29 @@ def set_aside(connection: Connection, account: int, ids: list[int], reason: str)
             continue
         connection.run(
             _SET_ASIDE,
-            {"account_id": account, "id": id, "stanza": row[2], "reason": reason,
+            {"account_id": account, "id": id, "stanza": row[-1], "reason": reason,
              "found": int(time.time())},
         )  # fmt: skip
         connection.run(_DELETE, {"account": account, "entry": id})
 
 
 def listing(connection: Connection, account: int, most: int) -> list[tuple[int, int]]:
-    """(id, size) of the first rows of an account, for the console."""
+    """(id, size) of the first rows of an account that wait, for the console."""
     return [(row[0], row[1]) for row in connection.all(_LIST, {"account": account, "most": most})]
 
 
-def expired(connection: Connection, before: int, most: int) -> list[tuple[int, int, bytes, str]]:
-    """(account id, id, stanza, bare JID) of rows with ids below `before`."""
+def expired(connection: Connection, before: int, most: int) -> list[Expired]:
+    """The rows that wait and have ids below `before`."""
     found = connection.all(_EXPIRED, {"before": before, "most": most})
-    return [(row[0], row[1], row[2], f"{row[4]}@{row[3]}") for row in found]
+    return [
+        Expired(account, id, size, archived, raw, f"{name}@{domain}")
+        for account, id, size, archived, raw, domain, name in found
+    ]
 
 
 def totals(connection: Connection) -> tuple[int, int, int]:
-    """How many rows there are, their bytes, and the greatest id."""
+    """How many rows wait, their bytes, and the greatest id of all rows."""
     row = connection.one(_TOTALS)
-    return (row[0], row[1], row[2]) if row is not None else (0, 0, 0)
+    last = connection.one(archive_store.GREATEST_ID)
+    count, size = row if row is not None else (0, 0)
+    return count, size, (last[0] if last is not None else None) or 0

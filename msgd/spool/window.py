@@ -1,7 +1,11 @@
-"""A window: how long the spool's entries wait before they are written, and what need not be by then."""
+"""A window: how long the spool's entries wait before they are written, and what need not be by then.
+
+What an archive keeps is written in any case.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -74,10 +78,20 @@ class Window:
 
     def _drop_delivered(self) -> None:
         self._prove()
-        self._entries = deque(entry for entry in self._entries if not entry.done)
+        self._entries = deque(entry for entry in self._entries if not entry.done or entry.archived)
         self.size = sum(entry.size for entry in self._entries)
         # Where many stay in it, not each one that comes is a reason to look at all of them.
         self._full = max(self._most, 2 * len(self._entries))
+
+    @property
+    def first(self) -> float:
+        """The id of the oldest entry in it; greater than all of them when there is none."""
+        return self._entries[0].id if self._entries else math.inf
+
+    @property
+    def last(self) -> int:
+        """The id of the newest entry in it, 0 when there is none."""
+        return self._entries[-1].id if self._entries else 0
 
     @property
     def due(self) -> bool:
@@ -91,7 +105,7 @@ class Window:
         while entries and entries[0].id <= self._ripe:
             entry = entries.popleft()
             self.size -= entry.size
-            if not entry.done:
+            if not entry.done or entry.archived:
                 due.append(entry)
         self._full = max(self._most, 2 * len(entries))
         return due

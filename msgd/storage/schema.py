@@ -25,6 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -83,9 +84,11 @@ credential = Table(
     Column("server_key", LargeBinary, nullable=False),
 )
 
-#: What was accepted for an account and is not yet acknowledged by it. `id` is ordered by time of
-#: acceptance and is the XEP-0359 stanza-id; `size` is the length of `stanza` in bytes, and `checksum` is
-#: over it.
+#: Messages of an account, each once: what waits until it is acknowledged (`waiting`), what its archive keeps
+#: (`archived`, XEP-0313), or both. `id` is ordered by time of acceptance and is the XEP-0359 stanza-id, in
+#: the archive too; `size` is what counted against the quota, in bytes, `checksum` is over `stanza`. Archived
+#: rows: `sent` by the account itself, `peer` and `peer_resource` are the address of the other side, and
+#: `message` the id its sender gave it, by which it can be retracted (XEP-0424).
 spool = Table(
     "spool",
     metadata,
@@ -94,6 +97,39 @@ spool = Table(
     Column("size", Integer, nullable=False),
     Column("checksum", BigInteger, nullable=False),
     Column("stanza", LargeBinary, nullable=False),
+    Column("waiting", Boolean, nullable=False, server_default=true()),
+    Column("archived", Boolean, nullable=False, server_default=false()),
+    Column("sent", Boolean, nullable=False, server_default=false()),
+    Column("peer", Text, nullable=False, server_default=text("''")),
+    Column("peer_resource", Text, nullable=False, server_default=text("''")),
+    Column("message", Text, nullable=False, server_default=text("''")),
+)
+
+#: The conditions of the partial indexes, as statements have to name them.
+WAITING = spool.c.waiting.is_(true())
+ARCHIVED = spool.c.archived.is_(true())
+
+# What waits, among however much that does not.
+Index("ix_spool_waiting", spool.c.account_id, spool.c.id, sqlite_where=WAITING, postgresql_where=WAITING)
+# An archive by the other side, and how much there is of it.
+Index(
+    "ix_spool_archived",
+    spool.c.account_id,
+    spool.c.peer,
+    spool.c.id,
+    sqlite_where=ARCHIVED,
+    postgresql_where=ARCHIVED,
+)
+
+#: What an account said of its archive (XEP-0441): "always", "never" or "roster", and JSON lists of addresses.
+#: An account without a row is archived as the operator's option says.
+archive_preference = Table(
+    "archive_preference",
+    metadata,
+    _account_key(),
+    Column("default", Text, nullable=False),
+    Column("always", Text, nullable=False, server_default=text("'[]'")),
+    Column("never", Text, nullable=False, server_default=text("'[]'")),
 )
 
 #: Spool rows whose bytes no longer match their checksum, set aside for the operator.

@@ -7,6 +7,7 @@ from msgd.xeps.xep_0012_last_activity import LastActivity
 from msgd.xeps.xep_0030_disco import ServiceDiscovery
 from msgd.xeps.xep_0049_private import PrivateStorage
 from msgd.xeps.xep_0054_vcard import VCardTemp
+from msgd.xeps.xep_0059_result_sets import ResultSets
 from msgd.xeps.xep_0077_registration import Registration
 from msgd.xeps.xep_0092_version import SoftwareVersion
 from msgd.xeps.xep_0115_caps import EntityCapabilities
@@ -18,9 +19,12 @@ from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
 from msgd.xeps.xep_0280_carbons import Carbons
+from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
 from msgd.xeps.xep_0352_client_state import ClientState
 from msgd.xeps.xep_0359_stanza_ids import StanzaIds
+from msgd.xeps.xep_0424_retraction import MessageRetraction
+from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
 
 ALL: Final[tuple[type[Extension], ...]] = (
     ServiceDiscovery,
@@ -32,6 +36,11 @@ ALL: Final[tuple[type[Extension], ...]] = (
     DelayedDelivery,
     ProcessingHints,
     StanzaIds,
+    # Those that follow get what an account sends with the id that it has in the archive.
+    ArchivePreferences,
+    MessageArchive,
+    ResultSets,
+    MessageRetraction,
     Carbons,
     ClientState,
     Ping,

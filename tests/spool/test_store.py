@@ -41,7 +41,8 @@ class Store:
         return LiveAccount(number, JID.parse(f"{name}@localhost"))
 
     def write(self, entries: list[Entry], deleted: list[tuple[int, int]]) -> None:
-        self.database.write_now(lambda connection: store.write(connection, entries, deleted))
+        gone = [(account, id, False) for account, id in deleted]
+        self.database.write_now(lambda connection: store.write(connection, entries, gone))
 
     def everything(self, account: int, most: int, most_bytes: int) -> tuple[dict[int, bytes], list[int]]:
         """All rows of an account, read page by page, and the ids of the damaged ones."""
@@ -149,4 +150,4 @@ def test_what_is_old_is_found_with_its_owner(stored: Store) -> None:
     romeo, juliet = stored.accounts
     stored.write([Entry(5, romeo, b"<message/>"), Entry(9, juliet, b"<message/>")], [])
     found = stored.database.read_now(lambda connection: store.expired(connection, 9, 10))
-    assert found == [(romeo.id, 5, b"<message/>", "romeo@localhost")]
+    assert found == [store.Expired(romeo.id, 5, 10, False, b"<message/>", "romeo@localhost")]

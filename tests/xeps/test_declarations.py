@@ -27,7 +27,7 @@ def each(name: str) -> pytest.MarkDecorator:
 @pytest.fixture
 def router() -> Router:
     """Enough of one to make extensions, which touch nothing before `start`."""
-    table = SimpleNamespace(loaders=[], accounts=list)
+    table = SimpleNamespace(loaders=[], default_loaders=[], accounts=list)
     nothing = SimpleNamespace(config=None, database=None, accounts=None, extensions=Extensions(), table=table)
     return cast("Router", nothing)
 
