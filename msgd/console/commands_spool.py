@@ -1,4 +1,4 @@
-"""Console commands about what is stored for accounts: spool and roster."""
+"""Console commands about what is stored for accounts: spool, archive and roster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Final
 from msgd.console.registry import CommandError, Context, account_address, command
 from msgd.console.text import Answer, Rows, duration
 from msgd.routing import roster_store
-from msgd.spool import store
+from msgd.routing.archiving import NEVER
+from msgd.spool import archive_store, store
 from msgd.spool.entry import accepted_at
 
 #: Entries listed at most.
@@ -42,6 +43,28 @@ async def spool(context: Context, which: str | None = None) -> Answer:
         if not entry.stored and entry.id not in stored
     ]
     return Rows(("id", "age", "bytes", "state"), rows)
+
+
+@command("archive JID", "what an account has archived")
+async def archive(context: Context, which: str) -> Answer:
+    """What the account wants archived, how much there is, and since when. Never what is in the messages."""
+    account = await context.server.router.load(account_address(which))
+    if account is None:
+        raise CommandError("there is no such account")
+    id, preference = account.id, account.archive
+    ends = await context.server.router.archive.ends(account)
+    count, size = await context.server.database.read(lambda connection: archive_store.figures(connection, id))
+    rows: list[tuple[str, object]] = [
+        ("archived", preference.default if preference is not None else NEVER),
+        ("always", len(preference.always) if preference is not None else 0),
+        ("never", len(preference.never) if preference is not None else 0),
+        ("messages", count),
+        ("bytes", size),
+    ]
+    if ends is not None:
+        first, last = (archive_store.stamp(accepted_at(end)) for end in ends)
+        rows += [("oldest", first), ("newest", last)]
+    return Rows(("what", "value"), rows)
 
 
 @command("roster JID", "the contacts of an account")

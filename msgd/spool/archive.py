@@ -7,6 +7,7 @@ wait no more, so nobody gets from the spool what was read in the archive.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
 from msgd.spool import archive_store
-from msgd.spool.archive_store import Archived, Page, Query
+from msgd.spool.archive_store import END, Archived, Page, Query
 from msgd.spool.entry import Entry, id_at
 from msgd.spool.filing import STANZA_ID, STANZA_ID_NAMESPACE, filing_of
 from msgd.storage.database import DatabaseError
@@ -77,6 +78,7 @@ class Archive:
         entries. Raises StanzaError when the store is in trouble or an id is not found, DatabaseFault.
         """
         await self.written()
+        query, whole = self._recent(query), self._recent(whole)
         # Acknowledged already, or while the page is read.
         gone = set(self._spool.deleting)
         reads = self._spool.archive_reads
@@ -97,8 +99,18 @@ class Archive:
     async def ends(self, account: LiveAccount) -> tuple[int, int] | None:
         """The ids of the first and the last entry of an archive as of now, None when it is empty."""
         await self.written()
-        id = account.id
-        return await self._router.database.read(lambda c: archive_store.first_and_last(c, id))
+        of = self._recent(Query(account.id, 0, END))
+        return await self._router.database.read(lambda c: archive_store.first_and_last(c, of))
+
+    def _recent(self, query: Query) -> Query:
+        """What is too old may still be there, but nobody gets it."""
+        horizon = self._horizon()
+        return replace(query, after=max(query.after, horizon - 1), oldest=horizon)
+
+    def _horizon(self) -> int:
+        """The id below which entries are too old."""
+        days = self._router.config.archive.days
+        return id_at(self._router.clock.seconds() - days * 86400) if days else 1
 
     async def written(self) -> None:
         """Wait until everything accepted so far can be read. Raises StanzaError if that takes too long."""
@@ -140,10 +152,9 @@ class Archive:
 
     async def expire(self) -> int:
         """Delete what is older than the configured days; how many entries there were."""
-        days = self._router.config.archive.days
-        if not days:
+        if not self._router.config.archive.days:
             return 0
-        before = id_at(self._router.clock.seconds() - days * 86400)
+        before = self._horizon()
         count, owner = 0, 0
         try:
             while True:

@@ -22,6 +22,8 @@ from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 from msgd.wire.xml import escape
 
+#: Greater than every id.
+END: Final = 2**63 - 1
 #: Of one conversation, the messages among which a retracted one is looked for.
 _LOOKED_AT: Final = 10_000
 #: Entries up to which they are counted for somebody who reads a page of them.
@@ -51,8 +53,8 @@ _IDS: Final = select(_spool.c.id, _spool.c.size).where(*_RANGE)
 _FORWARDS: Final = _variants(_IDS.order_by(_spool.c.id).limit(bindparam("most")))
 _BACKWARDS: Final = _variants(_IDS.order_by(_spool.c.id.desc()).limit(bindparam("most")))
 _FIRST_AND_LAST: Final = select(
-    select(func.min(_spool.c.id)).where(*_MINE).scalar_subquery(),
-    select(func.max(_spool.c.id)).where(*_MINE).scalar_subquery(),
+    select(func.min(_spool.c.id)).where(*_RANGE).scalar_subquery(),
+    select(func.max(_spool.c.id)).where(*_RANGE).scalar_subquery(),
 )
 _FIGURES: Final = select(func.count(), func.coalesce(func.sum(_spool.c.size), 0)).where(*_MINE)
 
@@ -113,7 +115,7 @@ class Query:
     """Which entries are asked for: ids between `after` and `before`, exclusive; `peer` None for all.
 
     A `peer` with a resource means only that one. `ids` are exactly those that may be meant, None for all.
-    Ids in `known` have to be in the archive.
+    Ids in `known` have to be in the archive, and not below `oldest`.
     """
 
     account: int
@@ -122,6 +124,7 @@ class Query:
     peer: JID | None = None
     ids: frozenset[int] | None = None
     known: frozenset[int] = frozenset()
+    oldest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,7 @@ def page(
     At most `most`, and so many that they have no more than `most_bytes`, or one. `query` is the part of
     `whole` in which the page lies; all of that is counted.
     """
-    if not all(has(connection, query.account, id) for id in query.known):
+    if not all(id >= query.oldest and has(connection, query.account, id) for id in query.known):
         raise NotFound
     candidates = (
         _named(connection, query, query.ids, backwards)
@@ -305,9 +308,11 @@ def has(connection: Connection, account: int, id: int) -> bool:
     return connection.one(_ROW, {"account": account, "entry": id}) is not None
 
 
-def first_and_last(connection: Connection, account: int) -> tuple[int, int] | None:
-    """The ids of the oldest and the newest entry, None for an empty archive."""
-    row = connection.one(_FIRST_AND_LAST, {"account": account})
+def first_and_last(connection: Connection, query: Query) -> tuple[int, int] | None:
+    """The ids of the oldest and the newest entry between the ids of `query`, None when there is none."""
+    row = connection.one(
+        _FIRST_AND_LAST, {"account": query.account, "after": query.after, "before": query.before}
+    )
     return (row[0], row[1]) if row is not None and row[0] is not None else None
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from msgd.spool.archive_store import Query
+from msgd.spool.archive_store import END, Query
 from msgd.spool.entry import id_at_millisecond
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID, JIDError
@@ -26,8 +26,6 @@ NAMESPACE: Final = "urn:xmpp:mam:2"
 _LONGEST_TIME: Final = 40
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-#: Greater than every id.
-_END: Final = 2**63 - 1
 
 #: The fields of the form with their types (§4.1.5).
 _FIELDS: Final = {
@@ -90,7 +88,7 @@ def _fields(query: Element) -> dict[str, list[str]]:
 
 def _filtered(account: LiveAccount, fields: Mapping[str, list[str]], most: int) -> Query:
     """§4.1: everything that matches the form."""
-    whole = Query(account.id, 0, _END)
+    whole = Query(account.id, 0, END)
     with_ = _one(fields, "with")
     if with_ is not None:
         whole = replace(whole, peer=_address(with_))
@@ -136,7 +134,7 @@ def _id(text: str) -> int:
         id = int(text, 16) if len(text) <= 16 else 0
     except ValueError:
         id = 0
-    if not 0 < id < _END or f"{id:x}" != text:
+    if not 0 < id < END or f"{id:x}" != text:
         raise StanzaError("item-not-found", "the archive has no message with this id")
     return id
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness import Msgd, NewAccount
 
-_NAMES = ("romeo", "juliet")
+_NAMES = ("romeo", "juliet", "nurse")
 _MOST = 60
 
 People = Callable[[str], str]

@@ -265,6 +265,23 @@ def test_the_spool_of_an_account(server: Msgd) -> None:
     assert values(server, "spool")["state"] == "well"
 
 
+def test_the_archive_of_an_account(server: Msgd) -> None:
+    async def test() -> None:
+        async with Person(server, "mercutio@localhost/x", plugins=("xep_0441",)) as mercutio:
+            await mercutio.xmpp.plugin["xep_0441"].set_preferences("always")
+            mercutio.xmpp.send_message("nurse@localhost", "a secret", mtype="chat")
+            await mercutio.xmpp.plugin["xep_0199"].ping("localhost")
+
+    before = values(server, "archive mercutio@localhost")
+    assert (before["archived"], before["messages"], before.get("oldest")) == ("never", 0, None)
+    run(test)
+    after = values(server, "archive mercutio@localhost")
+    assert (after["archived"], after["messages"]) == ("always", 1)
+    assert after["bytes"] > 100 and after["oldest"] == after["newest"]
+    assert "secret" not in str(after)
+    assert not ask(path_of(server), "archive nobody@localhost")["ok"]
+
+
 def test_watching_shows_stanzas_without_their_texts(server: Msgd) -> None:
     async def test() -> None:
         client = ConsoleClient(path_of(server))

@@ -55,7 +55,7 @@ def _is_forwarded(event: Element, recipient: Recipient) -> bool:
         return False
     if event.get("type") == "error":
         return True
-    if not event.tag.endswith("}iq"):
-        return True
     sender = event.get("from", "")
+    if not event.tag.endswith("}iq"):
+        return sender != recipient.bare or event.find("{urn:xmpp:mam:2}result") is None
     return "@" in sender and sender != recipient.bare

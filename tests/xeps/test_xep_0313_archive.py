@@ -1,0 +1,49 @@
+"""Queries without end: one after the other, and not too many that wait (XEP-0313)."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from msgd.wire.errors import StanzaError
+from msgd.wire.stanza import Stanza
+from msgd.xeps.archive_query import NAMESPACE
+from msgd.xeps.xep_0313_archive import _QUERIES, MessageArchive
+
+
+class _Never:
+    """An archive whose store does not answer, and a session that asks it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.account = self
+        self.id, self.ended, self.congested = 1, False, False
+        self.archive = self.router = self.table = self
+        self.config = self
+        self.most_per_page = 100
+        self.database = self.accounts = self.clock = None
+
+    def session(self, jid: object) -> _Never:
+        return self
+
+    def page(self, *query: object) -> Deferred[None]:
+        self.asked += 1
+        return Deferred()
+
+
+def test_a_flood_of_queries_is_refused_and_answered_one_by_one() -> None:
+    world = _Never()
+    extension = MessageArchive(cast(Any, world))
+    errors: list[BaseException] = []
+
+    def note(failure: Failure) -> None:
+        errors.append(failure.value)
+
+    query = f"<iq from='juliet@localhost/balcony' type='set' id='q'><query xmlns='{NAMESPACE}'/></iq>"
+    for _ in range(_QUERIES + 11):
+        asked: Deferred[Any] = Deferred.fromCoroutine(extension.search(Stanza.from_bytes(query.encode())))
+        asked.addErrback(note)
+    assert world.asked == 1
+    assert [cast(StanzaError, error).condition for error in errors] == ["resource-constraint"] * 10
