@@ -39,7 +39,7 @@ def test_a_flood_of_queries_is_refused_and_answered_one_by_one() -> None:
     errors: list[BaseException] = []
 
     def note(failure: Failure) -> None:
-        errors.append(failure.value)
+        errors.append(cast(BaseException, failure.value))
 
     query = f"<iq from='juliet@localhost/balcony' type='set' id='q'><query xmlns='{NAMESPACE}'/></iq>"
     for _ in range(_QUERIES + 11):
