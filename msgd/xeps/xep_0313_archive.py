@@ -19,7 +19,6 @@ from msgd.wire.stanza import Stanza
 from msgd.wire.xml import escape
 from msgd.xeps import archive_query
 from msgd.xeps.archive_query import NAMESPACE
-from msgd.xeps.forwarding import forwarded
 from msgd.xeps.permission import sender_of
 from msgd.xeps.xep_0059_result_sets import told
 
@@ -123,8 +122,13 @@ class MessageArchive(Extension):
 def _result(session: Session, entry: Archived, query_id: str | None) -> Stanza:
     """§4.2: one message out of the archive."""
     query = f" queryid='{escape(query_id)}'" if query_id is not None else ""
-    head = f"<result xmlns='{NAMESPACE}'{query} id='{entry.id:x}'>".encode()
-    content = head + forwarded(entry.raw, stamp(accepted_at(entry.id))) + b"</result>"
+    received = stamp(accepted_at(entry.id))
+    head = (
+        f"<result xmlns='{NAMESPACE}'{query} id='{entry.id:x}'><forwarded xmlns='urn:xmpp:forward:0'>"
+        f"<delay xmlns='urn:xmpp:delay' stamp='{received}'/>"
+    )
+    message = Stanza("message", entry.raw, {}, ())
+    content = head.encode() + message.embedded() + b"</forwarded></result>"
     return Stanza.build(
         "message",
         to=session.jid,
