@@ -197,6 +197,8 @@ class Server:
         for session in sessions:
             if session.transport is not None:
                 session.transport.pause_reading()
+            if session.filter is not None:
+                session.filter(session, None)  # what it holds back is written down with the rest
         await self._flushed(deadline)
         rows = self.router.resumption.write_down()
         kept = {row["id"] for row in rows}

@@ -16,6 +16,7 @@ _MUC_USER: Final = "http://jabber.org/protocol/muc#user x"
 _BODY: Final = "jabber:client body"
 _DIRECT_INVITATION: Final = "jabber:x:conference x"
 _EVENT: Final = "http://jabber.org/protocol/pubsub#event event"
+_PUBSUB: Final = "{http://jabber.org/protocol/pubsub#event}"
 _CHAT_STATES: Final = frozenset(
     f"http://jabber.org/protocol/chatstates {state}"
     for state in ("active", "composing", "paused", "inactive", "gone")
@@ -121,7 +122,31 @@ def can_wait(stanza: Stanza) -> bool:
     children = stanza.children
     if stanza.type == "headline":
         return _EVENT in children and _BODY not in children
+    if not _COPIES.isdisjoint(children):
+        children = _of_the_copied(stanza)
     return not _CHAT_STATES.isdisjoint(children) and _BESIDE_A_STATE.issuperset(children)
+
+
+def replaces(stanza: Stanza) -> tuple[str, ...] | None:
+    """What a stanza that can wait says something new about: what was said of that before is out of date.
+
+    The presence of a resource, what somebody does in a chat, or one published item; None for anything else.
+    """
+    who = stanza.from_ or ""
+    if stanza.kind == "presence":
+        return ("presence", who)
+    if stanza.type != "headline":
+        return ("state", who) if _COPIES.isdisjoint(stanza.children) else None
+    items = stanza.tree.findall(f"{_PUBSUB}event/{_PUBSUB}items")
+    if len(items) != 1 or len(items[0]) != 1:
+        return None
+    return ("item", who, items[0].get("node", ""), items[0][0].get("id", ""))
+
+
+def _of_the_copied(stanza: Stanza) -> tuple[str, ...]:
+    """The children of the message that a carbon brings."""
+    message = stanza.tree.find("*/{urn:xmpp:forward:0}forwarded/{jabber:client}message")
+    return tuple(child.tag[1:].replace("}", " ", 1) for child in message) if message is not None else ()
 
 
 def _is_invitation(stanza: Stanza) -> bool:

@@ -324,6 +324,9 @@ class Router:
         reply = stanza.error(error)
         session = self.table.session(reply.to) if reply.to is not None else None
         if session is not None:
+            if session.account.hooks is not None and stanza.kind == "message":
+                for handle in session.account.hooks.incoming:
+                    handle(session.account, reply, [session])
             session.send(reply)
         elif reply.from_ is not None:
             self.route(reply)

@@ -230,6 +230,7 @@ class Stanza:
             type="error",
             id=self.id,
             content=(self.content if error.quote else b"") + error.xml(),
+            children=(*(self.children if error.quote else ()), "jabber:client error"),
         )
 
 

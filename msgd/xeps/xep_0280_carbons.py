@@ -97,7 +97,12 @@ class Carbons(Extension):
             if session not in but and _wants(session):
                 session.send(
                     Stanza.build(
-                        "message", to=session.jid, from_=account.jid, type=stanza.type, content=content
+                        "message",
+                        to=session.jid,
+                        from_=account.jid,
+                        type=stanza.type,
+                        content=content,
+                        children=(f"{NAMESPACE} {direction}",),
                     )
                 )
 

@@ -1,9 +1,10 @@
 """XEP-0352 Client State Indication: while nobody looks at a client, what can wait waits.
 
 A client that says it is inactive gets presence, typing notifications and published items when something
-comes that a person wants to see, all in order, or when it is active again. Of the presence of one resource
-only the last is sent, unless a probe or a subscription stands between. Which stanzas can wait:
-`msgd.routing.kinds`. The state is not kept over a resumption (§5.1).
+comes that a person wants to see, all in order, or when it is active again. Of the presence of one resource,
+of what somebody does in a chat and of a published item only the last is sent, as long as nothing that cannot
+wait stands between. Which stanzas can wait: `msgd.routing.kinds`. The state is not kept over a resumption
+(§5.1).
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from msgd.routing.extension import Extension, Xep, on_element, on_event
-from msgd.routing.kinds import can_wait
-from msgd.wire.jid import JID
+from msgd.routing.kinds import can_wait, replaces
 from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class ClientState(Extension):
 class Waiting:
     """What waits for one client, in order; a session's filter while it is inactive."""
 
-    __slots__ = ("_presence", "_size", "_stanzas")
+    __slots__ = ("_last", "_size", "_stanzas")
 
     def __init__(self) -> None:
         self._stanzas: dict[int, Stanza] = {}
-        self._presence: dict[JID, int] = {}
+        self._last: dict[tuple[str, ...], int] = {}
         self._size = 0
 
     def __call__(self, session: Session, stanza: Stanza | None) -> bool:
@@ -74,11 +74,12 @@ class Waiting:
 
     def _add(self, stanza: Stanza) -> None:
         number = next(reversed(self._stanzas), 0) + 1
-        if stanza.kind == "presence" and stanza.from_ is not None:
-            before = self._presence.pop(stanza.from_, None)
+        about = replaces(stanza)
+        if about is not None:
+            before = self._last.get(about)
             if before is not None:
                 self._size -= len(self._stanzas.pop(before).raw)
-            self._presence[stanza.from_] = number
+            self._last[about] = number
         self._stanzas[number] = stanza
         self._size += len(stanza.raw)
 
@@ -87,7 +88,7 @@ class Waiting:
         if not self._stanzas:
             return
         stanzas, self._stanzas = self._stanzas, {}
-        self._presence.clear()
+        self._last.clear()
         self._size = 0
         filter, session.filter = session.filter, None
         for stanza in stanzas.values():
