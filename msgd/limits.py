@@ -93,6 +93,13 @@ class Limits:
         minimum=64 * 1024,
         maximum=1024 * MEBIBYTE,
     )
+    blocked: int = option(
+        1000,
+        """Addresses that one account may block (XEP-0191). They are in memory while the account is, some
+        100 bytes each, and every stanza is compared with them.""",
+        unit="addresses",
+        maximum=100_000,
+    )
     remembered_accounts: int = option(
         10_000,
         """Accounts kept in memory after their last session ended (roster and all, some KiB each), so

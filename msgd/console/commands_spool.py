@@ -1,4 +1,4 @@
-"""Console commands about what is stored for accounts: spool, archive and roster."""
+"""Console commands about what is stored for accounts: spool, archive, roster, reports."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgd.routing import roster_store
 from msgd.routing.archiving import NEVER
 from msgd.spool import archive_store, store
 from msgd.spool.entry import accepted_at
+from msgd.xeps.xep_0377_reporting import list_reports
 
 #: Entries listed at most.
 _MOST: Final = 100
@@ -78,4 +79,16 @@ async def roster(context: Context, which: str) -> Answer:
     return Rows(
         ("contact", "name", "subscription", "asked", "groups"),
         [(item.jid, item.name, item.subscription, item.ask, ", ".join(item.groups)) for item in copy.items],
+    )
+
+
+@command("reports", "whom users reported for spam and abuse")
+async def reports(context: Context) -> Answer:
+    """The newest reports that came with a block (XEP-0377): by whom, about whom, why. `spool` and `user`
+    help to see more of somebody on this server; nothing was sent to anybody else."""
+    found = await context.server.database.read(lambda connection: list_reports(connection, _MOST))
+    now = context.server.reactor.seconds()
+    return Rows(
+        ("age", "by", "about", "reason", "text", "messages"),
+        [(duration(now - when), by, about, why, text, count) for when, by, about, why, text, count in found],
     )

@@ -8,9 +8,10 @@ probes in `probe.py`. Source: RFC 6121 §4; proved by the transcripts rfc6121/03
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from msgd.routing.broadcast import addressed, fan_out, unavailable, who_may_see
+from msgd.routing.broadcast import addressed, fan_out, share, unavailable, who_may_see, withdraw
 from msgd.routing.handshake import Handshake, deliver
 from msgd.routing.hooks import lets_in
 from msgd.routing.probe import answer_probe, refuse_probe
@@ -172,6 +173,29 @@ class Presence:
         """Presence for an account that does not exist: silence, but probes are refused (§8.5.1)."""
         if stanza.type == "probe":
             refuse_probe(self._router, stanza)
+
+    # -- seen or not ---------------------------------------------------------------------------
+
+    def hide(self, account: LiveAccount, whom: Callable[[JID], bool]) -> None:
+        """To those of `whom` that see the account, all of its resources leave (XEP-0191 §3.3)."""
+        for contact in filter(whom, account.subscribers):
+            withdraw(self._router, account, contact)
+        for session in account.available():
+            for to in filter(whom, session.directed or ()):
+                if to.bare not in account.subscribers:
+                    self._router.route(addressed(unavailable(session), to))
+
+    def reveal(self, account: LiveAccount, whom: Callable[[JID], bool]) -> None:
+        """To those of `whom` that may see the account it shows itself, and it sees them again."""
+        for contact in filter(whom, account.subscribers):
+            share(self._router, account, contact)
+        for contact in filter(whom, account.subscriptions):
+            there = self._router.table.account(contact)
+            if there is not None:
+                for session in account.available():
+                    self._introduce_contact(session, there)
+            elif not self._router.table.is_local(contact.domain):
+                self._router.route(Stanza.build("presence", to=contact, from_=account.jid, type="probe"))
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -220,3 +220,26 @@ secret = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
+
+#: XEP-0191: whom an account blocks; prepared addresses of any form.
+blocked_address = Table(
+    "blocked_address",
+    metadata,
+    _account_key(),
+    Column("jid", Text, primary_key=True),
+)
+
+#: XEP-0377: whom users reported, for the operator. `reason` is "spam" or "abuse", `messages` a JSON list of
+#: the stanza-ids that the report names.
+abuse_report = Table(
+    "abuse_report",
+    metadata,
+    Column("id", _row_number, primary_key=True, autoincrement=True),
+    Column("account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("jid", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("messages", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Index("ix_abuse_report_account_id", "account_id", "id"),
+)

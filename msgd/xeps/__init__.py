@@ -14,6 +14,7 @@ from msgd.xeps.xep_0115_caps import EntityCapabilities
 from msgd.xeps.xep_0128_extended_information import ExtendedInformation
 from msgd.xeps.xep_0157_contact_addresses import ContactAddresses
 from msgd.xeps.xep_0160_offline import OfflineMessages
+from msgd.xeps.xep_0191_blocking import Blocking
 from msgd.xeps.xep_0198_stream_management import StreamManagement
 from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
@@ -23,6 +24,7 @@ from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
 from msgd.xeps.xep_0352_client_state import ClientState
 from msgd.xeps.xep_0359_stanza_ids import StanzaIds
+from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0424_retraction import MessageRetraction
 from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
 
@@ -36,6 +38,9 @@ ALL: Final[tuple[type[Extension], ...]] = (
     DelayedDelivery,
     ProcessingHints,
     StanzaIds,
+    # Before anything else sees a stanza.
+    Blocking,
+    Reporting,
     # Those that follow get what an account sends with the id that it has in the archive.
     ArchivePreferences,
     MessageArchive,
