@@ -19,6 +19,7 @@ from tests.crash.journal import Delivery, Journal, Message
 from tests.crash.stream import Connection
 
 _STANZA_ID: Final = "{urn:xmpp:sid:0}stanza-id"
+_RESULT: Final = "{urn:xmpp:mam:2}result"
 #: Messages that a sender has out at once.
 _WINDOW: Final = 60
 #: The receive buffer of a client that does not read, so that it fills soon.
@@ -60,7 +61,9 @@ class World:
         self.on_safe(message)
 
     def received(self, client: Client, element: Element) -> None:
-        """A message came."""
+        """A message came, perhaps out of the archive."""
+        archived = element.find(f"{_RESULT}/{{urn:xmpp:forward:0}}forwarded/{{jabber:client}}message")
+        element = archived if archived is not None else element
         try:
             message = Message.from_id(element.get("id", ""))
         except ValueError:
@@ -76,7 +79,9 @@ class World:
         elif element.findtext("{jabber:client}body") != message.text:
             self.journal.faults.append(f"{message} came damaged")
         else:
-            delivery = Delivery(message, client.resource, client.logins, stanza_id)
+            # What was received and not acknowledged comes once more, behind a page of the archive.
+            connection = client.logins if archived is None else -client.logins
+            delivery = Delivery(message, client.resource, connection, stanza_id)
             self.journal.deliveries.append(delivery)
 
     async def pause(self, longest: float) -> None:
@@ -283,6 +288,37 @@ class Resuming(Recipient):
             client.cut()
 
 
+class Catching(Recipient):
+    """Comes and goes, and asks the archive for what it missed before it asks for the rest."""
+
+    kind = "reading the archive"
+
+    async def live(self) -> None:
+        """Be there now and then."""
+        world, client = self.world, self.clients[0]
+        self.ready.set()
+        while not world.dead:
+            try:
+                client.previous = None
+                await client.log_in(world.address, manage=True, presence=False)
+                client.on_answer = lambda element: client.send(None, b"<presence/>")
+                client.send(None, self._query().encode())
+                await world.pause(0.1)
+                client.cut()
+                await world.pause(0.03)
+            except Lost:
+                client.cut()
+                await asyncio.sleep(0.002)
+
+    def _query(self) -> str:
+        """A page behind the last message that is known, or the last one."""
+        deliveries = self.world.journal.deliveries
+        known = [each.stanza_id for each in deliveries if each.message.recipient == self.name]
+        where = f"<after>{known[-1]}</after>" if known else "<before/>"
+        page = f"<set xmlns='http://jabber.org/protocol/rsm'><max>50</max>{where}</set>"
+        return f"<iq type='set' id='a'><query xmlns='urn:xmpp:mam:2'>{page}</query></iq>"
+
+
 class Flickering(Recipient):
     """Comes and goes without stream management; it always closes its stream."""
 
@@ -305,5 +341,5 @@ class Flickering(Recipient):
 
 
 KINDS: Final[tuple[type[Recipient], ...]] = (
-    Live, Silent, Unread, Offline, Plain, UnreadPlain, Two, Resuming, Flickering,
+    Live, Silent, Unread, Offline, Plain, UnreadPlain, Two, Resuming, Flickering, Catching,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 acknowledge-early   a message is acknowledged when it is accepted, before it is committed
 forget-on-write     a message leaves the store when it is written to the socket, as is usual elsewhere
 reverse             what was stored is delivered in the wrong order
+unarchived          a message is acknowledged when its recipient has it, before archives have
 new-ids             what is delivered from the store gets another stanza-id each time
 """
 
@@ -17,7 +18,7 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
 from msgd.spool import drain, store
-from msgd.spool.entry import Entry
+from msgd.spool.entry import Copy, Entry
 from msgd.spool.spool import Spool
 from msgd.storage.database import Connection
 from msgd.wire.stanza import Stanza
@@ -42,8 +43,8 @@ def _acknowledge_early() -> None:
 def _forget_on_write() -> None:
     hand_over = Spool.hand_over
 
-    def broken(self: Spool, entry: Entry, session: Session) -> None:
-        hand_over(self, entry, session)
+    def broken(self: Spool, entry: Entry, session: Session, copy: Copy | None = None) -> None:
+        hand_over(self, entry, session, copy)
         self.acknowledged(entry)
 
     _replace(Spool, "hand_over", broken)
@@ -59,6 +60,18 @@ def _reverse() -> None:
         return rows[::-1], corrupt, last
 
     _replace(store, "page", broken)
+
+
+def _unarchived() -> None:
+    acknowledged = Spool.acknowledged
+
+    def broken(self: Spool, kept: object) -> None:
+        acknowledged(self, kept)
+        if isinstance(kept, Entry):
+            kept.settle()
+
+    _replace(Spool, "acknowledged", broken)
+    _replace(Receipt, "share", lambda self: None)
 
 
 def _new_ids() -> None:
@@ -79,6 +92,7 @@ VARIANTS: Final = {
     "acknowledge-early": _acknowledge_early,
     "forget-on-write": _forget_on_write,
     "reverse": _reverse,
+    "unarchived": _unarchived,
     "new-ids": _new_ids,
 }
 

@@ -63,6 +63,7 @@ class Client:
         #: Something was acknowledged, or never will be.
         self.acknowledged = asyncio.Event()
         self.on_message: Callable[[Element], None] = lambda element: None
+        self.on_answer: Callable[[Element], None] = lambda element: None
         self.on_safe: Callable[[Message], None] = lambda message: None
         self.on_fault: Callable[[str], None] = lambda text: None
 
@@ -153,6 +154,8 @@ class Client:
                 self.managed.handled = (self.managed.handled + 1) % _MODULO
             if element.tag == "{jabber:client}message":
                 self.on_message(element)
+            elif element.tag == "{jabber:client}iq":
+                self.on_answer(element)
         elif element.tag == f"{{{SM}}}r":
             if self.answers:
                 self.answer()

@@ -45,7 +45,7 @@ class Delivery(NamedTuple):
 
     message: Message
     resource: str
-    connection: int  # the how manieth of this resource
+    connection: int  # the how manieth of this resource; below 0: from the archive
     stanza_id: str
 
 
@@ -102,6 +102,27 @@ class Journal:
         self._count_repetitions(kind, result)
         self._count_disorder(kind, result)
         return dict(result)
+
+    def missing_in(self, archive: list[tuple[str, bool, str, str]]) -> list[str]:
+        """What is wrong with archives: (account, whether it sent it, id by its sender, id) of all entries.
+
+        Both sides of what was acknowledged are there, once, with the id with which it was delivered.
+        """
+        found: dict[tuple[str, bool, str], list[str]] = defaultdict(list)
+        for account, sent, message_id, id in archive:
+            found[account, sent, message_id].append(id)
+        faults = [f"archived more than once: {key}" for key, ids in found.items() if len(ids) > 1]
+        for message in self.acknowledged:
+            if (message.sender, True, message.id) not in found:
+                faults.append(f"not in the archive of its sender: {message}")
+            if message not in self.refused and (message.recipient, False, message.id) not in found:
+                faults.append(f"not in the archive of its recipient: {message}")
+        for delivery in self.deliveries:
+            message = delivery.message
+            ids = found.get((message.recipient, False, message.id), [])
+            if ids and delivery.stanza_id not in ids:
+                faults.append(f"archived under another id: {delivery}, {ids}")
+        return faults
 
     def _count_repetitions(self, kind: Callable[[str], str], result: dict[str, Tally]) -> None:
         ids: dict[Message, str] = {}

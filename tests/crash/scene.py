@@ -22,6 +22,7 @@ from tests.harness import NewAccount, ServerFailed
 _SENDERS: Final = ("ann", "bob", "cid")
 #: How long the clients of a run may take to get everything in the end, seconds.
 _PATIENCE: Final = 30.0
+_ARCHIVE: Final = "archive.default"
 _OPTIONS: Final = (
     "login.plain = true",
     "login.failures_per_address = 0",
@@ -62,6 +63,9 @@ class Run:
         self._world = World(self._dice)
         self._outcome = Outcome(seed)
         self._collected = False
+        chosen = [option for option in options if option.startswith(_ARCHIVE)]
+        #: Whether everybody has an archive.
+        self._archives = "always" in chosen[0] if chosen else random.Random(f"{seed} archive").random() < 0.4
         self._troubled = self._dice.random() < 0.25 and server.disk is not None
         # Who resumes while nothing can be stored is told of less than was taken, and sends the rest again.
         self._world.cuts = not self._troubled
@@ -88,7 +92,9 @@ class Run:
     def _random_options(self) -> list[str]:
         dice = self._dice
         quota = dice.choice((10_000,) * 9 + (100,))
+        archive = [f'{_ARCHIVE} = "always"'] if self._archives and not self._options else []
         return [
+            *archive,
             f"spool.window = {dice.choice((1, 5, 20, 20, 100))}",
             f"spool.batch = {dice.choice((3, 50, 500))}",
             f"spool.most_messages = {quota}",
@@ -218,12 +224,18 @@ class Run:
             await sender.client.acknowledged.wait()
 
     def _look_at_what_is_left(self) -> None:
-        """Whatever was delivered and acknowledged has left the store."""
+        """Whatever was delivered and acknowledged has left the store, or is in archives alone."""
         database = sqlite3.connect(self._server.data / "msgd.sqlite")
-        for table in ("spool", "spool_corrupt"):
+        for table in ("spool WHERE waiting OR NOT archived", "spool_corrupt"):
             (count,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()
             if count:
                 self._outcome.faults.append(f"{count} rows are left in {table}")
+        if self._archives:
+            rows = database.execute(
+                "SELECT name, sent, message, spool.id FROM spool JOIN account ON account.id = account_id"
+            )
+            archive = [(name, bool(sent), message, f"{id:x}") for name, sent, message, id in rows]
+            self._outcome.faults += self._world.journal.missing_in(archive)
         database.close()
 
     def _judged(self) -> Outcome:

@@ -45,6 +45,12 @@ def test_a_server_that_delivers_in_the_wrong_order_is_found(tmp_path: Path) -> N
     assert _broken("reverse", tmp_path).total.out_of_order
 
 
+def test_a_server_that_acknowledges_before_the_archive_has_it_is_found(tmp_path: Path) -> None:
+    options = ('archive.default = "always"', "spool.window = 500", "spool.batch = 500")
+    summary = _broken("unarchived", tmp_path, *options)
+    assert [fault for fault in summary.faults if "not in the archive of its recipient" in fault]
+
+
 def test_a_server_that_changes_the_ids_is_found(tmp_path: Path) -> None:
     assert _broken("new-ids", tmp_path).total.duplicates
 
