@@ -24,7 +24,6 @@ FOR_EXTENSIONS = (
     "msgd.routing.archiving",
     "msgd.routing.hooks",
     "msgd.routing.kinds",
-    "msgd.routing.storability",
 )
 
 

@@ -1,7 +1,7 @@
 """What an account wants its archive to keep: the preferences of XEP-0441 §2.
 
 Hangs on a live account (`LiveAccount.archive`) where anything is archived at all; the spool asks it for
-each message. Kinds of messages are the business of `storability.py`.
+each message. Kinds of messages are the business of `kinds.py`.
 """
 
 from __future__ import annotations

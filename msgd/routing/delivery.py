@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from msgd.routing.account import LiveAccount
+from msgd.routing.kinds import kept
 from msgd.routing.session import Session
-from msgd.routing.storability import worth_keeping
 from msgd.routing.stream_management import Receipt
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID, JIDError
@@ -72,7 +72,7 @@ def _send(
     receipt: Receipt | None,
     targets: list[Session],
 ) -> bool:
-    if worth_keeping(stanza):
+    if kept(stanza):
         if router.spool.accept(account, stanza, receipt, targets):
             return True
         router.fail(

@@ -1,7 +1,8 @@
-"""Kinds of messages: which are copied to the account's other devices, pushed, and which may wait.
+"""Kinds of messages: which are kept, archived, copied to the account's other devices, pushed, and may wait.
 
-Pure functions of a stanza; `storability.py` says which are kept and archived. The whole is one table,
-protocol_spec/message_kinds.md. Sources: XEP-0280 §6.1, XEP-0334 §4, XEP-0352 §5, XEP-0357 §5.
+Pure functions of a stanza, asked on its way through routing and spool. The whole is one table,
+protocol_spec/message_kinds.md. Sources: RFC 6121 §8.5.2.2, XEP-0160 §3, XEP-0280 §6.1, XEP-0313 §6.1.1,
+XEP-0334 §4, XEP-0352 §5, XEP-0357 §5.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from msgd.wire.stanza import Stanza
 
 _CARBONS: Final = "urn:xmpp:carbons:2"
 _HINTS: Final = "urn:xmpp:hints"
+_STORE: Final = f"{_HINTS} store"
+_NO_STORE: Final = f"{_HINTS} no-store"
+_NO_ARCHIVE: Final = frozenset({_NO_STORE, f"{_HINTS} no-permanent-store"})
 _MUC_USER: Final = "http://jabber.org/protocol/muc#user x"
 _BODY: Final = "jabber:client body"
 _DIRECT_INVITATION: Final = "jabber:x:conference x"
 _EVENT: Final = "http://jabber.org/protocol/pubsub#event event"
 _PUBSUB: Final = "{http://jabber.org/protocol/pubsub#event}"
+#: Chat states (XEP-0085 §2): they say what somebody does this moment.
 _CHAT_STATES: Final = frozenset(
     f"http://jabber.org/protocol/chatstates {state}"
     for state in ("active", "composing", "paused", "inactive", "gone")
@@ -61,12 +66,55 @@ _COPIES: Final = frozenset({f"{_CARBONS} sent", f"{_CARBONS} received"})
 _BESIDE_A_STATE: Final = _CHAT_STATES | {
     "jabber:client thread",
     f"{_CARBONS} private",
+    "urn:xmpp:delay delay",
     "urn:xmpp:sid:0 origin-id",
     "urn:xmpp:sid:0 stanza-id",
     f"{_HINTS} no-copy",
-    f"{_HINTS} no-store",
-    f"{_HINTS} no-permanent-store",
+    *_NO_ARCHIVE,
 }
+#: What a conversation consists of. Beside the text: what changes it, or is it in another form, and what tells
+#: that it arrived and was read; a device that reads the archive needs all of them to show the same as others.
+_CONVERSATION: Final = frozenset({
+    _BODY,
+    *_ENCRYPTED,
+    "urn:xmpp:receipts received",
+    "urn:xmpp:chat-markers:0 received",
+    "urn:xmpp:chat-markers:0 displayed",
+    "urn:xmpp:chat-markers:0 acknowledged",
+    "urn:xmpp:reactions:0 reactions",
+    "urn:xmpp:message-retract:1 retract",
+})  # fmt: skip
+
+
+def kept(stanza: Stanza) -> bool:
+    """Whether `stanza` is to be stored when its recipient has no session that can take it."""
+    if stanza.kind != "message" or stanza.type in ("error", "groupchat"):
+        # Errors: their hints are not their own (XEP-0334 §5). Group chat: a room must learn
+        # that its occupant is gone, so it gets an error (RFC 6121 §8.5.2.2.1).
+        return False
+    children = stanza.children
+    if _NO_STORE in children:
+        return False  # also against a <store/> beside it: the cautious reading
+    if _STORE in children:
+        return True
+    if stanza.type == "headline":
+        return False
+    # XEP-0160 says it of 'chat'; a chat state in a normal message is as stale a day later.
+    return _CHAT_STATES.isdisjoint(children) or not _BESIDE_A_STATE.issuperset(children)
+
+
+def archived(stanza: Stanza) -> bool:
+    """Whether `stanza` is part of a conversation that an archive is to show (XEP-0313 §6.1.1).
+
+    Groups have archives of their own. A message that an archive keeps is also worth keeping until it is
+    delivered.
+    """
+    if stanza.kind != "message" or stanza.type in ("error", "groupchat", "headline"):
+        return False
+    children = stanza.children
+    if not _NO_ARCHIVE.isdisjoint(children):
+        return False  # also against a <store/> beside it
+    return _STORE in children or not _CONVERSATION.isdisjoint(children)
 
 
 def copied(stanza: Stanza, sent: bool) -> bool:
@@ -100,7 +148,7 @@ def pushed(stanza: Stanza) -> bool:
     if stanza.type in ("error", "headline"):
         return False
     children = stanza.children
-    if f"{_HINTS} no-store" in children and _RINGS.isdisjoint(children):
+    if _NO_STORE in children and _RINGS.isdisjoint(children):
         return False
     if not _ENCRYPTED.isdisjoint(children) or not _RINGS.isdisjoint(children):
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from msgd.routing.archiving import Preference
-from msgd.routing.storability import worth_archiving
+from msgd.routing.kinds import archived
 from msgd.spool.entry import Filing
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
@@ -20,7 +20,7 @@ _RETRACT: Final = f"{RETRACT_NAMESPACE} retract"
 
 def filing_of(preference: Preference, stanza: Stanza, peer: JID | None, sent: bool) -> Filing | None:
     """How a message is filed that comes from `peer`, or was `sent` to it; None where it is not archived."""
-    if peer is None or not worth_archiving(stanza) or not preference.wants(peer):
+    if peer is None or not archived(stanza) or not preference.wants(peer):
         return None
     # A tombstone has to name what took the message back (XEP-0424 §4): without an id it cannot.
     retracts = _retracted(stanza) if stanza.id and _RETRACT in stanza.children else ""

@@ -1,6 +1,6 @@
 """XEP-0160 Best Practices for Handling Offline Messages.
 
-The declaration alone: `msgd.routing.storability` decides what is kept, the spool keeps it.
+The declaration alone: `msgd.routing.kinds` decides what is kept, the spool keeps it.
 """
 
 from msgd.routing.extension import Extension, Xep

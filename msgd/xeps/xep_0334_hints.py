@@ -1,6 +1,6 @@
 """XEP-0334 Message Processing Hints.
 
-The declaration alone: `msgd.routing.storability` follows the hints. The XEP has no feature to
+The declaration alone: `msgd.routing.kinds` follows the hints. The XEP has no feature to
 advertise.
 """
 

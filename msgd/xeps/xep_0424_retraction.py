@@ -1,6 +1,6 @@
 """XEP-0424 Message Retraction: what is left in archives of messages that their authors took back.
 
-The declaration alone: `msgd.routing.storability` has retractions kept and archived, and
+The declaration alone: `msgd.routing.kinds` has retractions kept and archived, and
 `msgd.spool.archive_store` puts a tombstone in the place of the message.
 """
 

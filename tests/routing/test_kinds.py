@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from msgd.routing.kinds import can_wait, copied, pushed
-from msgd.routing.storability import worth_keeping
+from msgd.routing.kinds import archived, can_wait, copied, kept, pushed
 from msgd.wire.stanza import Stanza
 from tests.specification.transcript import rows_of
 
@@ -22,14 +21,16 @@ def _stanza(row: Row) -> Stanza:
 def test_as_the_table_says(row: Row) -> None:
     stanza = _stanza(row)
     said = {
-        "yes": row["kept"] == "yes",
+        "kept": row["kept"] == "yes",
+        "archived": row["archived"] == "yes",
         "received": row["copied"] == "both",
         "sent": row["copied"] in ("both", "sent"),
         "pushed": row["pushed"] == "yes",
         "waits": row["waits"] == "yes",
     }
     assert said == {
-        "yes": worth_keeping(stanza),
+        "kept": kept(stanza),
+        "archived": archived(stanza),
         "received": copied(stanza, sent=False),
         "sent": copied(stanza, sent=True),
         "pushed": pushed(stanza),
@@ -43,6 +44,12 @@ def test_what_waits_is_not_kept_and_wakes_nobody(row: Row) -> None:
     assert row["waits"] == "no" or (row["kept"], row["pushed"]) == ("no", "no")
 
 
+@pytest.mark.parametrize("row", _ROWS, ids=lambda row: row["kind"])
+def test_what_is_archived_is_also_kept(row: Row) -> None:
+    """It is one record."""
+    assert row["archived"] == "no" or row["kept"] == "yes"
+
+
 def test_every_kind_has_a_name_of_its_own() -> None:
     names = [row["kind"] for row in _ROWS]
     assert sorted(set(names)) == sorted(names)
@@ -50,7 +57,7 @@ def test_every_kind_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", ["presence", "iq"])
 def test_only_messages_are_kept(kind: str) -> None:
-    assert not worth_keeping(Stanza(kind, b"", {}, ("jabber:client body",)))
+    assert not kept(Stanza(kind, b"", {}, ("jabber:client body",)))
 
 
 @pytest.mark.parametrize(
