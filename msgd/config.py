@@ -14,7 +14,17 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from msgd.limits import Archive, Limits, Ping, PrivateStorage, Sessions, Spool, StreamManagement, VCard
+from msgd.limits import (
+    Archive,
+    Limits,
+    Ping,
+    PrivateStorage,
+    PubSub,
+    Sessions,
+    Spool,
+    StreamManagement,
+    VCard,
+)
 from msgd.options import ConfigError, Fault, Source, declared_options, read_section, remedy_for
 from msgd.sections import (
     Console,
@@ -55,6 +65,7 @@ class Config:
     limits: Limits = Limits()
     private_storage: PrivateStorage = PrivateStorage()
     vcard: VCard = VCard()
+    pubsub: PubSub = PubSub()
     contact: Contact = Contact()
     version: Version = Version()
     console: Console = Console()

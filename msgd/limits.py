@@ -11,7 +11,10 @@ password computations waiting, 100 (`accounts/accounts.py`) ·
 contacts of an account, 5,000, groups of a contact, 50, characters of a name, 1,023 (`routing/roster.py`) ·
 removed contacts remembered, 200 (`routing/roster_store.py`) · subscription requests that wait for an account,
 200 of 4 KiB, and steps of its handshakes at a time, 1,000 (`routing/handshake.py`) · addresses with directed
-presence of a session, 1,000 (`routing/presence.py`).
+presence of a session, 1,000 (`routing/presence.py`) ·
+kinds of clients, 5,000, and nodes that one wants to hear of, 100 (`xeps/client_capabilities.py`) · names of
+nodes and items, 1,023 characters, subscriptions, members and outcasts of a node, 1,000
+(`xeps/pubsub/service.py`).
 """
 
 from __future__ import annotations
@@ -298,4 +301,32 @@ class VCard:
         unit="bytes",
         minimum=1000,
         maximum=MEBIBYTE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PubSub:
+    """Personal eventing (XEP-0163), for each account."""
+
+    nodes: int = option(
+        500,
+        """Nodes of an account. Clients use some twenty, and one more for each device that encrypts.""",
+        unit="nodes",
+        minimum=10,
+        maximum=10_000,
+    )
+    items: int = option(
+        1000,
+        """Items that a node keeps where `max` is asked for; the oldest go. Bookmarks and read marks have one
+        for each conversation.""",
+        unit="items",
+        minimum=10,
+        maximum=100_000,
+    )
+    size: int = option(
+        20 * MEBIBYTE,
+        "All items of an account together: some hundred large avatars, or years of bookmarks.",
+        unit="bytes",
+        minimum=MEBIBYTE,
+        maximum=1024 * MEBIBYTE,
     )

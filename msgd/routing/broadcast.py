@@ -79,6 +79,7 @@ def share(router: Router, account: LiveAccount, contact: JID) -> None:
     for session in account.available():
         if session.presence is not None and who_may_see(account, session.presence, (contact,)):
             router.route(addressed(session.presence, contact))
+    router.note("presence-shared", account, contact)
 
 
 def withdraw(router: Router, account: LiveAccount, contact: JID) -> None:

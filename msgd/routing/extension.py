@@ -75,6 +75,9 @@ class Stranger(Protocol):
 EVENTS = {
     "session-bound": "session: Session, a resource was bound",
     "session-available": "session: Session, its first available presence was broadcast",
+    "session-capabilities": "session: Session, initial: bool, its presence names capabilities (XEP-0115)",
+    "session-interested": "session: Session, nodes: tuple[str, ...], it wants to be told of these now too",
+    "presence-shared": "account: LiveAccount, contact: JID, who sees its presence from now on",
     "session-unavailable": "session: Session, it sent unavailable presence or ended",
     "session-hibernated": "session: Session, its connection is lost and it waits to be resumed",
     "session-resumed": "session: Session, its client is back, and has been sent what it had not got",

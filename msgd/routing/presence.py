@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: memory so that they can be told of its end.
 MOST_DIRECTED: Final = 1000
 
+_CAPABILITIES: Final = "http://jabber.org/protocol/caps c"
 _PRIORITY: Final = "jabber:client priority"
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,3}", re.ASCII)
 
@@ -85,6 +86,8 @@ class Presence:
             self._introduce(session)
             self.handshake.resume(session, first)
             self._router.note("session-available", session)
+        if _CAPABILITIES in stanza.children:
+            self._router.note("session-capabilities", session, initial)
         if priority >= 0 and not was_reachable:
             self._router.became_reachable(session)
 

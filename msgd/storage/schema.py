@@ -196,6 +196,60 @@ vcard = Table(
     Column("xml", LargeBinary, nullable=False),
 )
 
+#: The nodes of an account (XEP-0163). `configuration` is JSON: what differs from the defaults.
+pubsub_node = Table(
+    "pubsub_node",
+    metadata,
+    _account_key(),
+    Column("name", Text, primary_key=True),
+    Column("configuration", Text, nullable=False),
+)
+
+#: What is published there. `number` gives the order in a node, `published` is in seconds since 1970.
+pubsub_item = Table(
+    "pubsub_item",
+    metadata,
+    _account_key(),
+    Column("node", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("published", BigInteger, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("xml", LargeBinary, nullable=False),
+    Index(None, "account_id", "node", "number"),
+)
+
+#: Who is a member of a node, or banned from it. The account itself owns all of its nodes.
+pubsub_affiliation = Table(
+    "pubsub_affiliation",
+    metadata,
+    _account_key(),
+    Column("node", Text, primary_key=True),
+    Column("jid", Text, primary_key=True),
+    Column("affiliation", Text, nullable=False),
+)
+
+#: Subscriptions that somebody asked for; those of who sees the account's presence need no row.
+pubsub_subscription = Table(
+    "pubsub_subscription",
+    metadata,
+    _account_key(),
+    Column("node", Text, primary_key=True),
+    Column("jid", Text, primary_key=True),
+)
+
+#: What clients want to be told (XEP-0115, XEP-0163 §4.2), by the verified hash of all they can do: a JSON
+#: list of nodes. `used` is in seconds since 1970; the table is bounded.
+client_capabilities = Table(
+    "client_capabilities",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("wanted", Text, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Index(None, "used"),
+)
+
 #: Stream-management sessions kept over a graceful restart (XEP-0198 §5), by resumption id.
 stream_session = Table(
     "stream_session",

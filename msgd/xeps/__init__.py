@@ -8,12 +8,14 @@ from msgd.xeps.xep_0030_disco import ServiceDiscovery
 from msgd.xeps.xep_0049_private import PrivateStorage
 from msgd.xeps.xep_0054_vcard import VCardTemp
 from msgd.xeps.xep_0059_result_sets import ResultSets
+from msgd.xeps.xep_0060_pubsub import PublishSubscribe
 from msgd.xeps.xep_0077_registration import Registration
 from msgd.xeps.xep_0092_version import SoftwareVersion
 from msgd.xeps.xep_0115_caps import EntityCapabilities
 from msgd.xeps.xep_0128_extended_information import ExtendedInformation
 from msgd.xeps.xep_0157_contact_addresses import ContactAddresses
 from msgd.xeps.xep_0160_offline import OfflineMessages
+from msgd.xeps.xep_0163_pep import PersonalEventing
 from msgd.xeps.xep_0191_blocking import Blocking
 from msgd.xeps.xep_0198_stream_management import StreamManagement
 from msgd.xeps.xep_0199_ping import Ping
@@ -54,5 +56,7 @@ ALL: Final[tuple[type[Extension], ...]] = (
     EntityTime,
     PrivateStorage,
     VCardTemp,
+    PublishSubscribe,
+    PersonalEventing,
     Registration,
 )

@@ -1,34 +1,40 @@
-"""XEP-0115 Entity Capabilities: the server's own, as a stream feature.
+"""XEP-0115 Entity Capabilities: the server's own, as a stream feature, and those of clients.
 
 A client that knows the verification string need not ask the server what it can do (§6.3). The
 string is made of the very information that service discovery answers with, and the node it names is
 answered.
+
+What clients can do is learnt from the `<c/>` in their presence (`client_capabilities.py`); presence without
+it costs nothing. Who has to do something when a client wants to be told of more is told by an event.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
+from typing import TYPE_CHECKING
 
 from msgd.routing.extension import (
     HOST,
     At,
     Extension,
-    Identity,
     Information,
     Xep,
     on_event,
 )
 from msgd.wire.jid import JID
-from msgd.xeps.data_forms import FORM_TYPE, read_form
+from msgd.xeps.client_capabilities import NAMESPACE, ClientCapabilities, Wanted, caps_of
+from msgd.xeps.data_forms import read_form
+from msgd.xeps.interests import interests, known_version, remember
+from msgd.xeps.verification import Described
 
-NAMESPACE = "http://jabber.org/protocol/caps"
+if TYPE_CHECKING:
+    from msgd.routing.session import Session
+
 #: Names the software; a URI, by §4.
 NODE = "urn:x-msgd:server"
 
 
 class EntityCapabilities(Extension):
-    """XEP-0115 Entity Capabilities of the server itself."""
+    """XEP-0115 Entity Capabilities."""
 
     xep = Xep(115, "1.6.0")
     features = frozenset({NAMESPACE})
@@ -40,6 +46,28 @@ class EntityCapabilities(Extension):
     def start(self) -> None:
         """Nothing is computed before a stream needs it."""
         self._forget([])
+        self._clients = ClientCapabilities(self.router, self._learnt)
+
+    @on_event("session-capabilities")
+    def _shown(self, session: Session, initial: bool) -> None:
+        """§6.1: presence that names capabilities; asked for when they are others than before."""
+        caps = caps_of(session.presence) if session.presence is not None else None
+        if caps is None:
+            return
+        if initial:
+            remember(session, "", ())
+        if known_version(session) != caps.version:
+            self._clients.learn(session, caps)
+
+    def _learnt(self, session: Session, version: str, wanted: Wanted) -> None:
+        """What the client wants is known; presence may have named another version meanwhile."""
+        if not session.available or session.presence is None or version.encode() not in session.presence.raw:
+            return
+        before = set(interests(session))
+        remember(session, version, wanted)
+        new = tuple(node for node in wanted if node not in before)
+        if new:
+            self.router.note("session-interested", session, new)
 
     @on_event("configuration-changed")
     def _forget(self, changed: list[str]) -> None:
@@ -72,26 +100,7 @@ class EntityCapabilities(Extension):
 
 def verification_string(information: Information) -> str:
     """§5.1: SHA-1 over the sorted identities, features and forms, in Base64."""
-    parts = [_identity(identity) for identity in sorted(information.identities, key=_octets)]
-    parts += sorted(feature.encode() for feature in information.features)
-    forms = sorted((read_form(form) for form in information.forms), key=_form_type)
-    for fields in forms:
-        parts += [value.encode() for value in fields[FORM_TYPE]]
-        for var in sorted(fields.keys() - {FORM_TYPE}, key=str.encode):
-            parts.append(var.encode())
-            parts += sorted(value.encode() for value in fields[var])
-    text = b"".join(part + b"<" for part in parts)
-    # SHA-1 is what the XEP makes mandatory; nothing secret depends on it.
-    return base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
-
-
-def _octets(identity: Identity) -> tuple[bytes, ...]:
-    return identity.category.encode(), identity.type.encode(), identity.name.encode()
-
-
-def _identity(identity: Identity) -> bytes:
-    return f"{identity.category}/{identity.type}//{identity.name}".encode()
-
-
-def _form_type(fields: dict[str, list[str]]) -> bytes:
-    return fields[FORM_TYPE][0].encode()
+    identities = [(each.category, each.type, "", each.name) for each in information.identities]
+    return Described(
+        identities, information.features, [read_form(form) for form in information.forms]
+    ).hashed()

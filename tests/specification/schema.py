@@ -56,6 +56,8 @@ def _is_forwarded(event: Element, recipient: Recipient) -> bool:
     if event.get("type") == "error":
         return True
     sender = event.get("from", "")
+    if event.find("{http://jabber.org/protocol/pubsub#event}event") is not None and "/" not in sender:
+        return False
     if not event.tag.endswith("}iq"):
         return sender != recipient.bare or event.find("{urn:xmpp:mam:2}result") is None
     return "@" in sender and sender != recipient.bare

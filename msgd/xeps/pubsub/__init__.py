@@ -1,0 +1,7 @@
+"""Publish-subscribe (XEP-0060): nodes, who may do what with them, and how they are kept.
+
+    requests, owner_requests ─▶ service ─▶ store        what clients ask for
+                                   └────▶ notices ─▶ router   who is told of it
+
+`configuration` is what a node is like, `access` who reads it. The nodes are those of accounts (XEP-0163).
+"""
