@@ -117,6 +117,8 @@ class Client:
                 return element
             if _local(element) == "error":
                 self.error = _local(element[0])
+            elif element.tag in _STANZAS and "enabled" in names:
+                self._element(element)  # bound already: a stanza may come before stream management counts
             elif _local(element) not in ("features", "error"):
                 raise Refused(f"waiting for {names}: {_local(element)}")
 

@@ -31,6 +31,7 @@ _HEADER: Final = (
 )
 #: No XML can have it, at no place: whatever came before, the stream is over now.
 _END_OF_EVERYTHING: Final = b"\x00"
+_PROCEED: Final = "{urn:ietf:params:xml:ns:xmpp-tls}proceed"
 _PING: Final = b"<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
@@ -73,14 +74,22 @@ def _await(connection: Connection, tag: str) -> None:
 
 def _ends(connection: Connection) -> None:
     """What comes until the server has ended the stream; it is XML, as the reader has seen."""
-    connection.wait(lambda: connection.ended)
+    connection.wait(lambda: connection.ended or _awaits_tls(connection))
     events = list(connection.events)
+    if _awaits_tls(connection):
+        # What followed in plain text is forgotten (rfc6120/05.4.3.3): there is no stream to be ended.
+        events[-1] = End()
     connection.close()
     assert events and isinstance(events[-1], End), "the stream was not ended"
     assert not any(isinstance(event, End) for event in events[:-1])
     for event in events[:-1]:
         assert isinstance(event, Element)
         assert b"internal-server-error" not in tostring(event)
+
+
+def _awaits_tls(connection: Connection) -> bool:
+    """The server has agreed to STARTTLS: nothing but a handshake counts now."""
+    return bool(connection.events) and getattr(connection.events[-1], "tag", "") == _PROCEED
 
 
 def _is_untouched(bystander: Connection) -> None:
