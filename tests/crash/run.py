@@ -74,7 +74,7 @@ class Summary:
 
 async def runs(
     count: int,
-    seed: int,
+    seed: int | str,
     directory: Path,
     *,
     variant: str = "",

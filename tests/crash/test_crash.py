@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,31 +29,47 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         assert tally.acknowledged > _RUNS, f"nothing was tried with: {kind}"
 
 
-def _broken(variant: str, directory: Path, *options: str) -> Summary:
-    return asyncio.run(runs(2, _SEED, directory, variant=variant, options=options, at_once=2))
+#: Pairs of runs until a defect has to be found: when a server dies is also up to the machine.
+_TRIES = 6
+
+
+def _is_found(
+    variant: str, directory: Path, shows: Callable[[Summary], object], options: tuple[str, ...] = ()
+) -> bool:
+    """Whether a server with this defect is found out in some runs, by what `shows` it."""
+    for number in range(_TRIES):
+        seed = f"{_SEED}.{number}" if number else str(_SEED)
+        found = runs(2, seed, directory / str(number), variant=variant, options=options, at_once=2)
+        if shows(asyncio.run(found)):
+            return True
+    return False
 
 
 def test_a_server_that_acknowledges_before_it_commits_is_found(tmp_path: Path) -> None:
     # A long window: what is acknowledged too early waits long enough to be lost.
-    assert _broken("acknowledge-early", tmp_path, "spool.window = 500", "spool.batch = 500").total.lost
+    options = ("spool.window = 500", "spool.batch = 500")
+    assert _is_found("acknowledge-early", tmp_path, lambda summary: summary.total.lost, options)
 
 
 def test_a_server_that_forgets_what_it_wrote_to_a_socket_is_found(tmp_path: Path) -> None:
-    assert _broken("forget-on-write", tmp_path).total.lost
+    assert _is_found("forget-on-write", tmp_path, lambda summary: summary.total.lost)
 
 
 def test_a_server_that_delivers_in_the_wrong_order_is_found(tmp_path: Path) -> None:
-    assert _broken("reverse", tmp_path).total.out_of_order
+    assert _is_found("reverse", tmp_path, lambda summary: summary.total.out_of_order)
 
 
 def test_a_server_that_acknowledges_before_the_archive_has_it_is_found(tmp_path: Path) -> None:
     options = ('archive.default = "always"', "spool.window = 500", "spool.batch = 500")
-    summary = _broken("unarchived", tmp_path, *options)
-    assert [fault for fault in summary.faults if "not in the archive of its recipient" in fault]
+
+    def shows(summary: Summary) -> bool:
+        return any("not in the archive of its recipient" in fault for fault in summary.faults)
+
+    assert _is_found("unarchived", tmp_path, shows, options)
 
 
 def test_a_server_that_changes_the_ids_is_found(tmp_path: Path) -> None:
-    assert _broken("new-ids", tmp_path).total.duplicates
+    assert _is_found("new-ids", tmp_path, lambda summary: summary.total.duplicates)
 
 
 def test_the_clients_cut_a_stream_wherever_it_is_split() -> None:
