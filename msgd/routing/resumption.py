@@ -115,6 +115,7 @@ class Resumption:
         sm.hibernating_since = self._router.clock.seconds()
         sm.requested = False
         session.expiry = self._router.clock.callLater(sm.longest, self._expired, session)
+        self._router.spool.share(session.account)
         self._router.note("session-hibernated", session)
 
     def _expired(self, session: Session) -> None:

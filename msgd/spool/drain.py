@@ -138,7 +138,7 @@ class Drain:
             entry.size, entry.archived = row.size, row.archived
         entry.stored = True
         entry.settle()
-        entry.raw = _with_delay(row.raw, row.id, self._account.jid.domain)
+        entry.raw = with_delay(row.raw, row.id, self._account.jid.domain)
         self._spool.hand_over(entry, session)
         return True
 
@@ -155,7 +155,7 @@ class Drain:
             id = next(iter(mailbox.waiting))
             entry = mailbox.waiting.pop(id)
             if self._router.clock.seconds() - accepted_at(id) >= _NOTICED:
-                entry.raw = _with_delay(entry.raw, id, self._account.jid.domain)
+                entry.raw = with_delay(entry.raw, id, self._account.jid.domain)
             targets = self._targets(entry)
             for session in targets:
                 self._spool.hand_over(entry, session)
@@ -186,8 +186,8 @@ class Drain:
         self._router.table.cool(self._account)
 
 
-def _with_delay(raw: bytes, id: int, domain: str) -> bytes:
-    """The stanza with the time at which it was accepted (XEP-0203, XEP-0160 §3)."""
+def with_delay(raw: bytes, id: int, domain: str) -> bytes:
+    """The stanza of the entry `id` with the time at which it was accepted (XEP-0203, XEP-0160 §3)."""
     stamp = archive_store.stamp(accepted_at(id))
     delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{stamp}'/>".encode()
     if raw.endswith(delay + _END):

@@ -30,6 +30,7 @@ from msgd.spool.commit import GroupCommit
 from msgd.spool.drain import Drain
 from msgd.spool.entry import Copy, Entry, Ids
 from msgd.spool.filing import STANZA_ID, filing_of
+from msgd.spool.sharing import share
 from msgd.spool.showing import show_accepted
 from msgd.wire.errors import StanzaError
 from msgd.wire.stanza import Stanza
@@ -228,6 +229,10 @@ class Spool:
                 self._router.undelivered(sent)
         if waits or session.account.mailbox.drain is not None:
             self.drain(session.account)
+
+    def share(self, account: LiveAccount) -> None:
+        """Somebody came, or lost its connection: what only sleeping sessions hold goes to those awake."""
+        share(self, account)
 
     def has_room(self, session: Session) -> None:
         """A session that could not take more may be able to now."""

@@ -75,13 +75,13 @@ def _unarchived() -> None:
 
 
 def _new_ids() -> None:
-    with_delay = drain._with_delay
+    with_delay = drain.with_delay
 
     def broken(raw: bytes, id: int, domain: str) -> bytes:
         other = secrets.token_hex(8).encode()
         return _ID.sub(rb"\g<1>" + other, with_delay(raw, id, domain))
 
-    _replace(drain, "_with_delay", broken)
+    _replace(drain, "with_delay", broken)
 
 
 def _replace(owner: Any, name: str, by: Callable[..., Any]) -> None:
