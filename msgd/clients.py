@@ -170,5 +170,4 @@ class Clients:
 
     def resumed(self, session: Session) -> None:
         """The session is attached and was sent what it had not got."""
-        self._router.spool.share(session.account)
         self._router.note("session-resumed", session)

@@ -82,7 +82,7 @@ def _send(
         return False
     if account.hooks is not None:
         for handle in account.hooks.incoming:
-            handle(account, stanza, targets)
+            handle(account, stanza, targets, None)
     for session in targets:
         session.send(stanza)
     return False

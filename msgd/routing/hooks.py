@@ -17,7 +17,7 @@ from msgd.wire.stanza import Stanza
 if TYPE_CHECKING:
     from msgd.routing.account import LiveAccount
     from msgd.routing.session import Session
-    from msgd.routing.stream_management import Receipt
+    from msgd.routing.stream_management import Kept, Receipt
 
 #: The phases in the order of a message's way from one account here to another.
 PHASES: Final = ("permit_out", "outgoing", "permit_in", "incoming", "waiting")
@@ -51,8 +51,13 @@ class Acting:
         For presence StanzaError is the same as Dropped.
         """
 
-    def incoming(self, account: LiveAccount, stanza: Stanza, targets: list[Session]) -> None:
-        """A message for `account` goes to `targets` for the first time, just as it is here."""
+    def incoming(
+        self, account: LiveAccount, stanza: Stanza, targets: list[Session], kept: Kept | None
+    ) -> None:
+        """A message for `account` goes to `targets` for the first time, just as it is here.
+
+        `kept` is what the spool keeps of it, None for a message that nobody keeps.
+        """
 
     def waiting(self, account: LiveAccount, stanza: Stanza) -> None:
         """A message for `account` is kept, and no session that has a connection takes it now."""
@@ -74,9 +79,9 @@ class Hooks:
         self.permit_in: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
             each.permit_in for each in extensions if acts(each, "permit_in")
         )
-        self.incoming: tuple[Callable[[LiveAccount, Stanza, list[Session]], None], ...] = tuple(
-            each.incoming for each in extensions if acts(each, "incoming")
-        )
+        self.incoming: tuple[
+            Callable[[LiveAccount, Stanza, list[Session], Kept | None], None], ...
+        ] = tuple(each.incoming for each in extensions if acts(each, "incoming"))  # fmt: skip
         self.waiting: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
             each.waiting for each in extensions if acts(each, "waiting")
         )

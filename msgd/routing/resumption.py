@@ -20,6 +20,7 @@ from msgd.routing.session import Session
 from msgd.routing.stream_management import (
     NAMESPACE,
     REQUEST,
+    Held,
     Sent,
     StreamManagement,
     counter,
@@ -115,7 +116,6 @@ class Resumption:
         sm.hibernating_since = self._router.clock.seconds()
         sm.requested = False
         session.expiry = self._router.clock.callLater(sm.longest, self._expired, session)
-        self._router.spool.share(session.account)
         self._router.note("session-hibernated", session)
 
     def _expired(self, session: Session) -> None:
@@ -229,10 +229,10 @@ class Resumption:
         session.directed = {JID.parse(jid) for jid in state["directed"]} or None
         self._sessions[id] = session
         self._router.table.add(session)
-        for kept, text, archived in state["queue"]:
+        for id_held, text, archived, copy, size in state["queue"]:
             raw = base64.b64decode(text)
-            if kept:
-                self._router.spool.hold_again(session, kept, raw, archived)
+            if id_held:
+                self._router.spool.hold_again(session, Held(id_held, raw, archived, copy, size))
             else:
                 sm.push(raw)
         sm.acknowledged = state["acknowledged"]
@@ -289,7 +289,13 @@ def _state(session: Session, sm: StreamManagement) -> dict[str, Any]:
         "extras": session.extras,
         "directed": [str(jid) for jid in session.directed or ()],
         "queue": [
-            (_kept_id(sent), _text(_bytes(sent)), bool(getattr(sent, "archived", False)))
+            (
+                _kept_id(sent),
+                _text(_bytes(sent)),
+                bool(getattr(sent, "archived", False)),
+                hasattr(sent, "entry"),
+                getattr(sent, "size", 0),
+            )
             for sent in sm.queue or ()
         ],
     }

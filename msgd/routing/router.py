@@ -50,7 +50,7 @@ class SpoolInterface(Protocol):
     def acknowledged(self, kept: object) -> None: ...
     def session_ended(self, session: Session) -> None: ...
     def has_room(self, session: Session) -> None: ...
-    def share(self, account: LiveAccount) -> None: ...
+    def share(self, newcomer: Session) -> None: ...
     def drain(self, account: LiveAccount) -> None: ...
 
 
@@ -284,10 +284,16 @@ class Router:
         if handler is None:
             self.fail(stanza, StanzaError("service-unavailable"))
             return
-        Deferred.fromCoroutine(self._answer(handler, stanza, addressed))
+        asker = self.table.session(stanza.from_) if stanza.from_ is not None else None
+        Deferred.fromCoroutine(self._answer(handler, stanza, addressed, asker))
 
-    async def _answer(self, handler: Callable[..., Any], stanza: Stanza, addressed: bool) -> None:
-        """Run a handler and send what it gives, or the error it raises. Never fails."""
+    async def _answer(
+        self, handler: Callable[..., Any], stanza: Stanza, addressed: bool, asker: Session | None
+    ) -> None:
+        """Run a handler and send what it gives, or the error it raises. Never fails.
+
+        When the session that asked is over, its resource may be another's: that one gets no answer.
+        """
         try:
             content = await handler(stanza)
             if content is ANSWERED:
@@ -298,23 +304,19 @@ class Router:
                 # and may say so by having no `from`; many clients compare it with what they sent.
                 reply = Stanza.build("iq", to=stanza.from_, from_=None, type="result",
                                      id=stanza.id, content=reply.content)  # fmt: skip
-            self._send_reply(reply)
         except StanzaError as error:
-            self.fail(stanza, error)
+            reply = stanza.error(error)
         except DatabaseError as error:
             _log.error("an IQ failed: {kind}", kind=type(error).__name__)
-            self.fail(stanza, StanzaError("internal-server-error", type="wait"))
+            reply = stanza.error(StanzaError("internal-server-error", type="wait"))
         except Exception:
-            self._failed(stanza)
-
-    def _send_reply(self, reply: Stanza) -> None:
-        """A reply goes to the session that asked, also where it says no `from`."""
-        assert reply.to is not None  # a request has a sender
-        session = self.table.session(reply.to)
-        if session is not None:
-            session.send(reply)
-        elif reply.from_ is not None:
+            self.failures += 1
+            _log.failure("an {kind} could not be handled", kind=stanza.kind)
+            reply = stanza.error(StanzaError("internal-server-error"))
+        if asker is None:
             self.route(reply)
+        elif not asker.ended:
+            asker.send(reply)
 
     def fail(self, stanza: Stanza, error: StanzaError) -> None:
         """Return `stanza` to its sender with `error`, unless it must never be answered."""
@@ -327,7 +329,7 @@ class Router:
         if session is not None:
             if session.account.hooks is not None and stanza.kind == "message":
                 for handle in session.account.hooks.incoming:
-                    handle(session.account, reply, [session])
+                    handle(session.account, reply, [session], None)
             session.send(reply)
         elif reply.from_ is not None:
             self.route(reply)
@@ -376,7 +378,7 @@ class Router:
 
     def became_reachable(self, session: Session) -> None:
         """A session became available with a non-negative priority: what waits may come."""
-        self.spool.share(session.account)
+        self.spool.share(session)
         self.spool.drain(session.account)
 
     def session_ended(self, session: Session) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgd.wire.errors import StreamError
 
@@ -42,6 +42,19 @@ class Kept(Protocol):
     """A stanza that the spool keeps until it is acknowledged."""
 
     raw: bytes
+
+
+class Held(NamedTuple):
+    """What a session held of the spool, over a restart.
+
+    `id`, `size` and `archived` are those of the entry; `copy` tells that `raw` is not the message itself.
+    """
+
+    id: int
+    raw: bytes
+    archived: bool
+    copy: bool
+    size: int
 
 
 #: A stanza sent: its bytes, or what the spool keeps.

@@ -1,5 +1,7 @@
 """A drain: everything that waits for one account is delivered, in order, as fast as it is taken.
 
+All devices that are there get it, as they get what comes while they are there.
+
 Runs while somebody is there to take and something waits: after a login, after a reader was slow,
 after a session ended with messages it never acknowledged. While it runs, what arrives for the
 account waits behind it, so the order of one sender's messages holds.
@@ -84,24 +86,21 @@ class Drain:
         self._router.clock.callLater(_RETRY, over.callback, None)
         await over
 
-    async def _taker(self) -> Session | None:
-        """The best session that can take more; waits for one, None when there is none at all."""
-        while True:
-            reachable = self._account.reachable()
-            if not reachable:
-                return None
-            free = [session for session in reachable if not session.congested]
-            if free:
-                return max(free, key=lambda session: session.priority)
+    async def _taken(self) -> bool:
+        """Wait until some session can take more. False when there is none at all."""
+        while reachable := self._account.reachable():
+            if not all(session.congested for session in reachable):
+                return True
             self._room = Deferred()
             await self._room
+        return False
 
     async def _deliver_stored(self) -> bool:
         """Deliver the rows of the database, page by page. False when nobody takes them."""
         account = self._account
         after = 0
         while True:
-            if await self._taker() is None:
+            if not await self._taken():
                 return False
             # What is acknowledged but not yet deleted may be in the page.
             deleting = set(self._spool.deleting)
@@ -119,14 +118,13 @@ class Drain:
     async def _deliver_row(self, row: store.Row, deleting: set[int]) -> bool:
         mailbox = self._account.mailbox
         while True:
-            session = await self._taker()
-            if session is None:
+            if not await self._taken():
                 return False
             older = next(iter(mailbox.waiting or ()), row.id)
             if mailbox.waiting is None or older >= row.id:
                 break
             # Its batch failed, and the one behind it did not: it is still the first.
-            self._spool.hand_over(mailbox.waiting.pop(older), session)
+            self._hand_over(mailbox.waiting.pop(older))
         if row.id in deleting or row.id in self._spool.deleting:
             return True
         if row.id in self.gone or row.id in (mailbox.held or ()):
@@ -139,14 +137,21 @@ class Drain:
         entry.stored = True
         entry.settle()
         entry.raw = with_delay(row.raw, row.id, self._account.jid.domain)
-        self._spool.hand_over(entry, session)
+        self._hand_over(entry)
         return True
+
+    def _hand_over(self, entry: Entry) -> list[Session]:
+        """Give an entry to everybody who can take it; to whom it went."""
+        targets = self._targets(entry)
+        for session in targets:
+            self._spool.hand_over(entry, session)
+        return targets
 
     async def _deliver_waiting(self) -> bool:
         """Deliver what is in memory only. False when rows have to be read again."""
         mailbox = self._account.mailbox
         while mailbox.waiting:
-            if await self._taker() is None:
+            if not await self._taken():
                 return True
             if mailbox.overflowed:
                 return False
@@ -156,10 +161,7 @@ class Drain:
             entry = mailbox.waiting.pop(id)
             if self._router.clock.seconds() - accepted_at(id) >= _NOTICED:
                 entry.raw = with_delay(entry.raw, id, self._account.jid.domain)
-            targets = self._targets(entry)
-            for session in targets:
-                self._spool.hand_over(entry, session)
-            show_delivered(entry, targets)
+            show_delivered(entry, self._hand_over(entry))
         mailbox.waiting = None
         return not mailbox.overflowed
 

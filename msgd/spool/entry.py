@@ -115,7 +115,8 @@ class Entry:
 
 
 class Copy:
-    """Other bytes with which an entry goes to a session: as a result from the archive (XEP-0313 §5).
+    """Other bytes with which an entry goes to a session: as a result from the archive (XEP-0313 §5), as
+    a copy of what another device got (XEP-0280).
 
     Stands in the place of the entry with that session: acknowledged, the entry is.
     """
@@ -140,6 +141,11 @@ class Copy:
     def archived(self) -> bool:
         """Whether the entry is."""
         return self.entry.archived
+
+    @property
+    def size(self) -> int:
+        """That of the entry."""
+        return self.entry.size
 
 
 def checksum(account_id: int, id: int, raw: bytes) -> int:

@@ -1,4 +1,4 @@
-"""What only sleeping sessions hold is shown to the account's other devices.
+"""What nobody has acknowledged yet is shown to a device that comes.
 
 A phone whose connection is lost keeps its session for a while (XEP-0198 §5), and with it the messages that
 it did not acknowledge. Who opens the laptop meanwhile expects to see them there. The first acknowledgement
@@ -7,50 +7,45 @@ counts, as everywhere; the phone still gets them when it resumes, and with the s
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.spool.drain import with_delay
 from msgd.spool.entry import Copy, Entry
+from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
     from msgd.spool.spool import Spool
 
 
-def share(spool: Spool, account: LiveAccount) -> None:
-    """Give those who are awake what only sleeping sessions hold, oldest first, as far as they can take it.
-
-    What was addressed to one resource is for that resource (RFC 6121 §8.5.3.1).
-    """
-    held = account.mailbox.held
+def share(spool: Spool, newcomer: Session) -> None:
+    """Give `newcomer`, which has become available, what others hold, oldest first, as far as it can."""
+    held = newcomer.account.mailbox.held
     if not held:
         return
-    sleeping = _held_by_sleepers(account)
-    awake = [session for session in account.reachable() if session.transport is not None]
-    if not awake or not sleeping:
-        return
-    for id in sorted(sleeping):
-        entry = held.get(id)
-        if entry is None or entry.done or entry.resource or entry.holders != sleeping[id]:
-            continue  # somebody who is awake holds it
-        copy = Copy(entry, with_delay(entry.raw, id, account.jid.domain))
-        for session in awake:
-            if not session.congested:
-                spool.hand_over(entry, session, copy)
+    known = _held_by(newcomer)
+    for id in sorted(held):
+        entry = held[id]
+        # After a restart perhaps only a copy of it is known.
+        if id not in known and entry.raw and not newcomer.congested:
+            _show(spool, entry, newcomer)
 
 
-def _held_by_sleepers(account: LiveAccount) -> Counter[int]:
-    """By how many sessions without a connection each entry is held."""
-    count: Counter[int] = Counter()
-    for session in account.sessions.values():
-        if session.transport is None:
-            count.update(_held_by(session))
-    return count
+def _show(spool: Spool, entry: Entry, newcomer: Session) -> None:
+    """What is for another resource that is there comes as a copy, if at all (XEP-0280 §7)."""
+    account = entry.account
+    copy = Copy(entry, with_delay(entry.raw, entry.id, account.jid.domain))
+    if entry.resource in ("", newcomer.jid.resource) or entry.resource not in account.sessions:
+        spool.hand_over(entry, newcomer, copy)
+    elif account.hooks is not None:
+        others = [session for session in account.sessions.values() if session is not newcomer]
+        for handle in account.hooks.incoming:
+            handle(account, Stanza.from_bytes(copy.raw), others, entry)
 
 
 def _held_by(session: Session) -> set[int]:
+    """The entries that it has got already, as what was for it alone."""
     sm = session.stream_management
-    queue = sm.queue if sm is not None else None
-    return {sent.id for sent in queue or () if isinstance(sent, Entry | Copy)}
+    queued = sm.queue if sm is not None else None
+    sent = (*(queued or ()), *(session.unproven or ()))
+    return {each.id for each in sent if isinstance(each, Entry | Copy)}

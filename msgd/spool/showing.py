@@ -20,7 +20,7 @@ def show_accepted(entry: Entry, stanza: Stanza, takers: list[Session]) -> None:
     if takers:
         entry.shown = True
         for handle in hooks.incoming:
-            handle(entry.account, seen, takers)
+            handle(entry.account, seen, takers, entry)
     if all(session.transport is None for session in takers):
         for handle_waiting in hooks.waiting:
             handle_waiting(entry.account, seen)
@@ -34,4 +34,4 @@ def show_delivered(entry: Entry, takers: list[Session]) -> None:
     entry.shown = True
     seen = Stanza.from_bytes(entry.raw)
     for handle in hooks.incoming:
-        handle(entry.account, seen, takers)
+        handle(entry.account, seen, takers, entry)

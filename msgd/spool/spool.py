@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
-from msgd.routing.stream_management import Receipt
+from msgd.routing.stream_management import Held, Kept, Receipt
 from msgd.spool import store
 from msgd.spool.archive_store import Archived
 from msgd.spool.commit import GroupCommit
@@ -145,16 +145,20 @@ class Spool:
             if entry.stored:
                 self._commit.prove_soon()
 
-    def hold_again(self, session: Session, id: int, raw: bytes, archived: bool) -> None:
+    def hand_over_copy(self, kept: Kept, raw: bytes, session: Session) -> None:
+        """Send `raw`, which tells of a message that is kept (XEP-0280): the session has that message then."""
+        self.hand_over(_entry_of(kept), session, Copy(_entry_of(kept), raw))
+
+    def hold_again(self, session: Session, held: Held) -> None:
         """After a restart: the session holds a stored entry that it had not acknowledged."""
         # Several sessions may hold it; it is one entry, to be counted and deleted once.
-        entry = (session.account.mailbox.held or {}).get(id)
+        entry = (session.account.mailbox.held or {}).get(held.id)
         if entry is None:
-            entry = Entry(id, session.account, raw)
-            entry.stored, entry.archived = True, archived
-            self.hand_over(entry, session)
-        else:
-            self.hand_over(entry, session, Copy(entry, raw))
+            entry = Entry(held.id, session.account, b"")
+            entry.stored, entry.archived, entry.size = True, held.archived, held.size
+        if not held.copy:
+            entry.raw = entry.raw or held.raw
+        self.hand_over(entry, session, None if entry.raw == held.raw else Copy(entry, held.raw))
 
     def hand_over_archived(self, account: LiveAccount, found: Archived, raw: bytes, session: Session) -> None:
         """Send `raw`, in which the stored entry `found` is, which waits: acknowledged, it waits no more."""
@@ -171,7 +175,7 @@ class Spool:
 
     def acknowledged(self, kept: object) -> None:
         """A session has it: done, whoever else holds it."""
-        entry = kept if isinstance(kept, Entry) else _entry_of(kept)
+        entry = _entry_of(kept)
         if entry.done:
             return
         entry.done = True
@@ -199,7 +203,7 @@ class Spool:
 
     def released(self, kept: object) -> Entry | None:
         """A session that held it ended. The entry, when it now has to go to somebody else."""
-        entry = kept if isinstance(kept, Entry) else _entry_of(kept)
+        entry = _entry_of(kept)
         entry.holders -= 1
         if entry.done or entry.holders:
             return None
@@ -230,9 +234,9 @@ class Spool:
         if waits or session.account.mailbox.drain is not None:
             self.drain(session.account)
 
-    def share(self, account: LiveAccount) -> None:
-        """Somebody came, or lost its connection: what only sleeping sessions hold goes to those awake."""
-        share(self, account)
+    def share(self, newcomer: Session) -> None:
+        """A session has become available: what nobody has acknowledged yet is for it too."""
+        share(self, newcomer)
 
     def has_room(self, session: Session) -> None:
         """A session that could not take more may be able to now."""
@@ -341,7 +345,9 @@ def _no_room() -> StanzaError:
 
 
 def _entry_of(kept: object) -> Entry:
-    """The entry in whose place something else was sent."""
+    """The entry that was sent, or in whose place something else was."""
+    if isinstance(kept, Entry):
+        return kept
     if not isinstance(kept, Copy):
         raise TypeError("only the spool's entries are kept")
     return kept.entry

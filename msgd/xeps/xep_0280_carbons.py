@@ -15,7 +15,7 @@ from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
     from msgd.routing.session import Session
-    from msgd.routing.stream_management import Receipt
+    from msgd.routing.stream_management import Kept, Receipt
 
 NAMESPACE: Final = "urn:xmpp:carbons:2"
 RULES: Final = "urn:xmpp:carbons:rules:0"
@@ -76,35 +76,44 @@ class Carbons(Extension):
         """§8: the other devices see what this one sends; what goes to the account itself they get anyway."""
         to = stanza.to
         if (to is None or to.bare != account.jid) and copied(stanza, sent=True):
-            self._copy(account, stanza, "sent", [session])
+            self._copy(account, stanza, "sent", [session], None)
         return stanza
 
-    def incoming(self, account: LiveAccount, stanza: Stanza, targets: list[Session]) -> None:
+    def incoming(
+        self, account: LiveAccount, stanza: Stanza, targets: list[Session], kept: Kept | None
+    ) -> None:
         """§7: those that do not get the message itself see it too."""
         if len(targets) < len(account.sessions) and copied(stanza, sent=False):
             sender = stanza.from_
             own = sender is not None and sender.bare == account.jid
             author = account.sessions.get(sender.resource) if own and sender is not None else None
-            self._copy(account, stanza, "received", [*targets, author] if author is not None else targets)
+            but = [*targets, author] if author is not None else targets
+            self._copy(account, stanza, "received", but, kept)
 
-    def _copy(self, account: LiveAccount, stanza: Stanza, direction: str, but: list[Session]) -> None:
+    def _copy(
+        self, account: LiveAccount, stanza: Stanza, direction: str, but: list[Session], kept: Kept | None
+    ) -> None:
+        """Who has a copy of what is kept has the message: it is not sent there again for want of another."""
         content = (
             f"<{direction} xmlns='{NAMESPACE}'><forwarded xmlns='urn:xmpp:forward:0'>".encode()
             + stanza.embedded()
             + f"</forwarded></{direction}>".encode()
         )
         for session in list(account.sessions.values()):
-            if session not in but and _wants(session):
-                session.send(
-                    Stanza.build(
-                        "message",
-                        to=session.jid,
-                        from_=account.jid,
-                        type=stanza.type,
-                        content=content,
-                        children=(f"{NAMESPACE} {direction}",),
-                    )
-                )
+            if session in but or not _wants(session):
+                continue
+            copy = Stanza.build(
+                "message",
+                to=session.jid,
+                from_=account.jid,
+                type=stanza.type,
+                content=content,
+                children=(f"{NAMESPACE} {direction}",),
+            )
+            if kept is None:
+                session.send(copy)
+            elif not session.congested:  # as with messages for all: who takes nothing misses what others get
+                self.router.spool.hand_over_copy(kept, copy.raw, session)
 
 
 def _wants(session: Session) -> bool:

@@ -99,6 +99,9 @@ class MessageArchive(Extension):
     async def _page(self, session: Session, asked: archive_query.Asked) -> bytes:
         await self._has_room(session)
         page, waiting = await self.router.archive.page(asked.page, asked.whole, asked.backwards, asked.most)
+        if session.ended:
+            # What waits would be held by nobody: it has to go on waiting.
+            raise StanzaError("recipient-unavailable")
         for entry in reversed(page.entries) if asked.flipped else page.entries:
             result = _result(session, entry, asked.query_id)
             self.router.archive.deliver(session, entry, result, entry.id in waiting)

@@ -20,6 +20,8 @@ from tests.crash.stream import Connection
 
 _STANZA_ID: Final = "{urn:xmpp:sid:0}stanza-id"
 _RESULT: Final = "{urn:xmpp:mam:2}result"
+_FORWARDED: Final = "{urn:xmpp:forward:0}forwarded/{jabber:client}message"
+_ENABLE_COPIES: Final = b"<iq type='set' id='copies'><enable xmlns='urn:xmpp:carbons:2'/></iq>"
 #: Messages that a sender has out at once.
 _WINDOW: Final = 60
 #: The receive buffer of a client that does not read, so that it fills soon.
@@ -61,9 +63,10 @@ class World:
         self.on_safe(message)
 
     def received(self, client: Client, element: Element) -> None:
-        """A message came, perhaps out of the archive."""
-        archived = element.find(f"{_RESULT}/{{urn:xmpp:forward:0}}forwarded/{{jabber:client}}message")
-        element = archived if archived is not None else element
+        """A message came, perhaps out of the archive, or as a copy of what another device got."""
+        archived = element.find(f"{_RESULT}/{_FORWARDED}")
+        copied = element.find(f"{{urn:xmpp:carbons:2}}received/{_FORWARDED}")
+        element = next((inner for inner in (archived, copied) if inner is not None), element)
         try:
             message = Message.from_id(element.get("id", ""))
         except ValueError:
@@ -81,7 +84,8 @@ class World:
         else:
             # What was received and not acknowledged comes once more, behind a page of the archive.
             connection = client.logins if archived is None else -client.logins
-            delivery = Delivery(message, client.resource, connection, stanza_id)
+            early = archived is None and not client.available
+            delivery = Delivery(message, client.resource, connection, stanza_id, early)
             self.journal.deliveries.append(delivery)
 
     async def pause(self, longest: float) -> None:
@@ -135,8 +139,9 @@ class Sender:
         size = dice.choice((0, 40, 200)) if dice.random() < 0.95 else dice.randrange(20_000)
         message = Message(self.client.name, recipient, self._numbers[recipient], size)
         self._world.journal.sent.add(message)
+        resource = "/one" if recipient.startswith("copied") and dice.random() < 0.5 else ""
         raw = (
-            f"<message to='{recipient}@localhost' type='chat' id='{message.id}'>"
+            f"<message to='{recipient}@localhost{resource}' type='chat' id='{message.id}'>"
             f"<body>{escape(message.text)}</body></message>"
         )
         self.client.send(message, raw.encode())
@@ -150,6 +155,7 @@ class Recipient:
     resources: tuple[str, ...] = ("one",)
     manage = True
     answers = True
+    taking_over = False
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -301,8 +307,9 @@ class Catching(Recipient):
             try:
                 client.previous = None
                 await client.log_in(world.address, manage=True, presence=False)
-                client.on_answer = lambda element: client.send(None, b"<presence/>")
-                client.send(None, self._query().encode())
+                query = f"archive-{client.logins}"
+                client.on_answer = self._when(query, client)
+                client.send(None, self._query(query).encode())
                 await world.pause(0.1)
                 client.cut()
                 await world.pause(0.03)
@@ -310,13 +317,54 @@ class Catching(Recipient):
                 client.cut()
                 await asyncio.sleep(0.002)
 
-    def _query(self) -> str:
+    @staticmethod
+    def _when(query: str, client: Client) -> Callable[[Element], None]:
+        """Sends presence when the query is answered."""
+
+        def answered(element: Element) -> None:
+            if element.get("id") == query:
+                client.send(None, b"<presence/>")
+
+        return answered
+
+    def _query(self, id: str) -> str:
         """A page behind the last message that is known, or the last one."""
         deliveries = self.world.journal.deliveries
         known = [each.stanza_id for each in deliveries if each.message.recipient == self.name]
         where = f"<after>{known[-1]}</after>" if known else "<before/>"
         page = f"<set xmlns='http://jabber.org/protocol/rsm'><max>50</max>{where}</set>"
-        return f"<iq type='set' id='a'><query xmlns='urn:xmpp:mam:2'>{page}</query></iq>"
+        return f"<iq type='set' id='{id}'><query xmlns='urn:xmpp:mam:2'>{page}</query></iq>"
+
+
+class Copied(Recipient):
+    """A phone to which half of the messages are sent, and a laptop that gets copies; both come and go."""
+
+    kind = "with copies"
+    resources = ("one", "two")
+    taking_over = True
+
+    async def live(self) -> None:
+        """Be there now and then, each for itself."""
+        self.ready.set()
+        await asyncio.gather(*map(self._come_and_go, self.clients))
+
+    async def _come_and_go(self, client: Client) -> None:
+        world = self.world
+        while not world.dead:
+            try:
+                resumed = await client.log_in(world.address, manage=True, presence=False)
+                if not resumed:
+                    client.send(None, _ENABLE_COPIES)
+                    client.send(None, b"<presence/>")
+                await world.pause(0.2)
+                if world.random.random() < 0.3:
+                    await client.close()
+                else:
+                    client.cut()
+                await world.pause(0.03)
+            except Lost:
+                client.cut()
+                await asyncio.sleep(0.002)
 
 
 class Flickering(Recipient):
@@ -341,5 +389,5 @@ class Flickering(Recipient):
 
 
 KINDS: Final[tuple[type[Recipient], ...]] = (
-    Live, Silent, Unread, Offline, Plain, UnreadPlain, Two, Resuming, Flickering, Catching,
+    Live, Silent, Unread, Offline, Plain, UnreadPlain, Two, Resuming, Flickering, Catching, Copied,
 )  # fmt: skip

@@ -59,6 +59,8 @@ class Client:
         self.answers = True
         self.receive_buffer = 0
         self.logins = 0
+        #: The server has seen our presence.
+        self.available = False
         self.error = ""  # the condition of the last stream error
         #: Something was acknowledged, or never will be.
         self.acknowledged = asyncio.Event()
@@ -66,6 +68,11 @@ class Client:
         self.on_answer: Callable[[Element], None] = lambda element: None
         self.on_safe: Callable[[Message], None] = lambda message: None
         self.on_fault: Callable[[str], None] = lambda text: None
+
+    @property
+    def jid(self) -> str:
+        """Its full address."""
+        return f"{self.name}@localhost/{self.resource}"
 
     # -- login ---------------------------------------------------------------------------------
 
@@ -93,6 +100,7 @@ class Client:
                 return True
             if "h" in answer.attrib:
                 self._safe_up_to(previous, int(answer.attrib["h"]))
+        self.available = False
         resource = f"<resource>{self.resource}</resource>"
         connection.write(f"<iq type='set' id='bind'><bind xmlns='{_BIND}'>{resource}</bind></iq>".encode())
         if manage:
@@ -158,6 +166,8 @@ class Client:
                 self.on_message(element)
             elif element.tag == "{jabber:client}iq":
                 self.on_answer(element)
+            elif (element.get("from"), element.get("type")) == (self.jid, None):
+                self.available = True
         elif element.tag == f"{{{SM}}}r":
             if self.answers:
                 self.answer()

@@ -41,12 +41,16 @@ class Message(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One arrival of a message at a client."""
+    """One arrival of a message at a client.
+
+    `early` is what came before it was available: for that resource alone, while what is for all waits.
+    """
 
     message: Message
     resource: str
     connection: int  # the how manieth of this resource; below 0: from the archive
     stanza_id: str
+    early: bool = False
 
 
 @dataclass
@@ -81,6 +85,9 @@ class Journal:
     acknowledged: set[Message] = field(default_factory=set)
     refused: set[Message] = field(default_factory=set)
     deliveries: list[Delivery] = field(default_factory=list)
+    #: Accounts whose devices come and go each for itself: what one was sent and never acknowledged, another
+    #: gets in its place, behind what it has got since. There is no order to be held to.
+    taking_over: frozenset[str] = frozenset()
     #: Other things that must not happen, in words.
     faults: list[str] = field(default_factory=list)
     #: Breaches of the promise in words, the first of each sort; for whoever looks for the reason.
@@ -148,6 +155,8 @@ class Journal:
             tally = result[kind(message.recipient)]
             first = (message, delivery.resource) not in seen
             seen.add((message, delivery.resource))
+            if delivery.early or message.recipient in self.taking_over:
+                continue
             pair = (message.sender, message.recipient, delivery.resource)
             here = (*pair, delivery.connection)
             if (first and message.number <= newest[pair]) or message.number <= newest_here[here]:

@@ -71,6 +71,8 @@ class Run:
         self._world.cuts = not self._troubled
         self.recipients = [kind(self._world, name) for name, kind in _names().items()]
         names = [recipient.name for recipient in self.recipients]
+        taking_over = frozenset(recipient.name for recipient in self.recipients if recipient.taking_over)
+        self._world.journal.taking_over = taking_over
         self._senders = [Sender(self._world, name, names) for name in _SENDERS]
 
     async def run(self) -> Outcome:

@@ -13,7 +13,7 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.extension import Extension, Rfc, on_element
 from msgd.routing.hooks import Dropped
 from msgd.routing.session import Session
-from msgd.routing.stream_management import Receipt
+from msgd.routing.stream_management import Kept, Receipt
 from msgd.storage import schema
 from msgd.storage.database import Connection
 from msgd.wire.errors import StanzaError
@@ -65,7 +65,9 @@ class Copier(Extension):
         self.seen.append(f"out {stanza.to} {len(stanza.children)}")
         return stanza
 
-    def incoming(self, account: LiveAccount, stanza: Stanza, targets: list[Session]) -> None:
+    def incoming(
+        self, account: LiveAccount, stanza: Stanza, targets: list[Session], kept: Kept | None
+    ) -> None:
         """See Acting."""
         self.seen.append(f"in {account.jid} {len(targets)}")
 

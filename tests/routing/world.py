@@ -61,6 +61,9 @@ class Spool:
         """See SpoolInterface."""
         self.drained.append(account.jid)
 
+    def share(self, newcomer: Session) -> None:
+        """See SpoolInterface."""
+
     def session_ended(self, session: Session) -> None:
         """See SpoolInterface."""
 
