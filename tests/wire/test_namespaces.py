@@ -181,3 +181,8 @@ def test_a_forwarded_message_stays_one_of_a_client() -> None:
 @pytest.mark.parametrize("raw", [b"<x/>", b"<message xmlns='urn:a'/>", b"<iq xmlns='jabber:server'/>"])
 def test_what_is_no_stanza_there(raw: bytes) -> None:
     assert Frames(COMPONENT_NAMESPACE, raw).stanzas == [None]
+
+
+def test_what_takes_its_namespace_through_a_prefixed_element() -> None:
+    raw = b"<message><f:x xmlns:f='urn:a'><body/></f:x></message>"
+    assert parse(outgoing(raw, SERVER_NAMESPACE), header(SERVER_NAMESPACE))[0][0].tag == "{jabber:client}body"
