@@ -33,6 +33,7 @@ from msgd.wire.reactor import Clock
 from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
+    from msgd.routing.component import Component
     from msgd.routing.presence import Presence
     from msgd.routing.resumption import Resumption
 
@@ -79,6 +80,8 @@ class Router:
         self.extensions = Extensions()
         #: Streams that have not bound a resource yet.
         self.streams = Strangers()
+        #: Who speaks for domains that are not ours, by domain; also in `table.destinations`.
+        self.components: dict[str, Component] = {}
         #: The session that changes its own account's password just now; it alone goes on.
         self.spared: Session | None = None
         self.routed = 0
