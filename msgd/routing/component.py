@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 _END: Final = b"</stream:stream>"
 #: Bytes that may wait for a component that does not keep up; what comes then is refused. One account with
-#: thousands of contacts there is some megabytes of presence.
-MOST_WAITING: Final = 16 * 1024 * 1024
+#: thousands of contacts there is a megabyte of presence.
+MOST_WAITING: Final = 4 * 1024 * 1024
+#: The same for answers to its own requests and what else cannot be refused; then it is cut off.
+MOST_ANSWERS: Final = 4 * MOST_WAITING
 #: Seconds in which a component has to take something of what waits for it; else it is taken for dead.
 PATIENCE: Final = 60.0
 
@@ -148,8 +150,7 @@ class ComponentStream:
 
     def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
         """Send it; True when `receipt` is settled later: when the message has arrived."""
-        if self.buffered > MOST_WAITING:
-            self.component.refuse(stanza, "the component does not keep up")
+        if self.buffered > MOST_WAITING and not self._fits(stanza):
             return False
         self.sent += 1
         raw = outgoing(stanza.raw, COMPONENT_NAMESPACE)
@@ -161,6 +162,17 @@ class ComponentStream:
             self._arrived = self._arrivals.arrived
             self._timer = self._router.clock.callLater(PATIENCE, self._look)
         return stanza.kind == "message" and receipt is not None
+
+    def _fits(self, stanza: Stanza) -> bool:
+        """The component does not keep up: only what nobody would hear of is sent, answers and farewells."""
+        if is_told(stanza) and not stanza.wants_no_reply:
+            self.component.refuse(stanza, "the component does not keep up")
+            return False
+        if self.buffered > MOST_ANSWERS:
+            # It asks and does not read: then nothing is sent any more.
+            self._transport.abort()
+            return False
+        return True
 
     def _look(self) -> None:
         """Something waits for the component: does it read?"""
