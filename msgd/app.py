@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from msgd.accounts.accounts import Accounts, open_accounts
 from msgd.accounts.throttle import LoginThrottle
 from msgd.clients import Clients
+from msgd.components import Components
 from msgd.config import Config
 from msgd.console.listeners import Console
 from msgd.observe import log
@@ -111,7 +112,8 @@ class Server:
         self.contexts = ServerContexts()
         self.contexts.replace(load_contexts(config))
         self.clients = Clients(config, reactor, self.router, throttle, self.contexts)
-        self.ports: dict[str, list[ListeningPort]] = {"client": [], "client-tls": []}
+        self.components = Components(config, reactor, self.router, self.clients.output)
+        self.ports: dict[str, list[ListeningPort]] = {"client": [], "client-tls": [], "component": []}
         self.console = Console(self)
         log.name_users(self.database.write_now(lambda c: secret(c, log.SECRET)), config.log.jids)
         self.database.on_fault.append(_storage_fails)
@@ -135,6 +137,7 @@ class Server:
         for address in listen.addresses:
             self._listen("client", address, listen.client, self.clients.accepted)
             self._listen("client-tls", address, listen.client_tls, self.clients.accepted_direct)
+        self._listen_for_components()
         self.console.start()
 
     def _listen(self, name: str, address: str, port: int | None, accepted: Callable[..., None]) -> None:
@@ -143,6 +146,13 @@ class Server:
         listening = ListeningPort(self.reactor, address, port, accepted)
         self.ports[name].append(listening)
         listening.start()
+
+    def _listen_for_components(self) -> None:
+        """Where components are configured, and not before."""
+        listen = self.config.listen
+        if self.config.components and not self.ports["component"]:
+            for address in listen.component_addresses:
+                self._listen("component", address, listen.component, self.components.accepted)
 
     # -- while it runs -------------------------------------------------------------------------
 
@@ -170,6 +180,8 @@ class Server:
         log.set_level(config.log.level)
         log.name_users(self.database.read_now(lambda c: secret(c, log.SECRET)), config.log.jids)
         self.clients.configure(config)
+        self.components.configure(config)
+        self._listen_for_components()
         self.spool.window = config.spool.window / 1000
         for extension in self.router.extensions.loaded:
             extension.config = config
@@ -193,6 +205,7 @@ class Server:
                 port.stop()
         for stream in list(self.clients.streams):
             stream.stream_failed(StreamError("system-shutdown"))
+        self.components.pause()
         sessions = list(self.router.table.sessions())
         for session in sessions:
             if session.transport is not None:
@@ -208,6 +221,7 @@ class Server:
                 session.part(StreamError("system-shutdown"))
             else:
                 session.kick(StreamError("system-shutdown"))
+        self.components.stop()
         await self._flushed(deadline)
         self.expiry.stop()
         self.archive.stop()

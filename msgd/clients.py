@@ -48,7 +48,7 @@ class Clients:
         self._reactor = reactor
         self._router = router
         self._contexts = contexts
-        self._output = Output(reactor)
+        self.output = Output(reactor)
         self.streams = router.streams
         self.clock = reactor
         self.accounts: Accounts = router.accounts
@@ -80,7 +80,7 @@ class Clients:
         if not self._has_room(address):
             accepted.close()
             return
-        connection = Connection(self._reactor, self._output, accepted, address)
+        connection = Connection(self._reactor, self.output, accepted, address)
         limits = self._config.limits
         if limits.bytes_per_second:
             connection.rate_limit = RateLimit(limits.bytes_per_second, limits.burst, self._reactor.seconds())

@@ -27,6 +27,7 @@ from msgd.limits import (
 )
 from msgd.options import ConfigError, Fault, Source, declared_options, read_section, remedy_for
 from msgd.sections import (
+    Component,
     Console,
     Contact,
     Host,
@@ -41,8 +42,8 @@ from msgd.sections import (
 __all__ = ["Config", "ConfigError", "Fault", "Reloaded", "declare", "load", "parse_override"]
 
 _Section = TypeVar("_Section")
-#: What `[host."…"]` is called in the file, and what stands before the first section.
-_HOST, _TOP = "host", ("domain", "data")
+#: What `[host."…"]` and `[component."…"]` are called in the file, and what stands before the first section.
+_HOST, _COMPONENT, _TOP = "host", "component", ("domain", "data")
 DEFAULT_DATA: Final = "data"
 
 
@@ -72,6 +73,8 @@ class Config:
     log: Log = Log()
     #: Domains with a section of their own.
     hosts: Mapping[str, Host] = field(default_factory=dict)
+    #: Domains that components speak for.
+    components: Mapping[str, Component] = field(default_factory=dict)
     #: Where it came from; None when there is no file.
     file: Path | None = None
     #: What the command line said instead of the file: see `load`.
@@ -127,6 +130,8 @@ class Config:
                 new = replace(new, extensions=mixed)
         if self.hosts != new.hosts:
             changed.append(_HOST)
+        if self.components != new.components:
+            changed.append(_COMPONENT)
         return Reloaded(replace(new, **kept), changed, restart)
 
     def _get(self, name: str, section: type[Any]) -> Any:
@@ -161,7 +166,7 @@ def declare(name: str, section: type[Any]) -> None:
 
     Raises ValueError for a name that is taken.
     """
-    if sections().get(name, section) is not section or name in (_HOST, *_TOP):
+    if sections().get(name, section) is not section or name in (_HOST, _COMPONENT, *_TOP):
         raise ValueError(f"there is a section {name} already")
     _declared[name] = section
 
@@ -200,11 +205,12 @@ def load(file: Path | None, overrides: Mapping[str, object] | None = None) -> Co
     domains = _domains(table.pop("domain", None), source)
     data = _data(table.pop("data", DEFAULT_DATA), source)
     hosts = _hosts(table.pop(_HOST, {}), domains, source)
+    components = _components(table.pop(_COMPONENT, {}), domains, source)
     belongs = {each.name: name for name in known for each in declared_options(known[name])}
     for name, content in table.items():
         if name not in known:
             what = "section" if isinstance(content, Mapping) else "option"
-            remedy = remedy_for(name, [*known, _HOST, *_TOP], belongs)
+            remedy = remedy_for(name, [*known, _HOST, _COMPONENT, *_TOP], belongs)
             source.fault("", name, f"unknown {what} `{name}`", remedy)
     for name, section in known.items():
         read = read_section(section, name, table.get(name, {}), source)
@@ -212,7 +218,7 @@ def load(file: Path | None, overrides: Mapping[str, object] | None = None) -> Co
             values[name] = read
         else:
             extensions[section] = read
-    config = Config(domains, data, hosts=hosts, extensions=extensions, **values)
+    config = Config(domains, data, hosts=hosts, components=components, extensions=extensions, **values)
     _check_together(config, source)
     if source.faults:
         raise ConfigError(source.faults)
@@ -280,11 +286,8 @@ def _data(value: object, source: Source) -> Path:
 
 
 def _hosts(table: object, domains: Sequence[str], source: Source) -> dict[str, Host]:
-    if not isinstance(table, Mapping) or not all(isinstance(e, Mapping) for e in table.values()):
-        source.fault("", _HOST, "must be sections", 'write [host."example.org"]')
-        return {}
     hosts = {}
-    for domain, content in table.items():
+    for domain, content in _by_domain(table, _HOST, source).items():
         if domain not in domains:
             remedy = remedy_for(domain, domains)
             source.fault(_HOST, domain, f'"{domain}" is not one of the domains', remedy)
@@ -292,6 +295,26 @@ def _hosts(table: object, domains: Sequence[str], source: Source) -> dict[str, H
         hosts[domain] = host
         _check_pair(host.certificate, host.key, f"{_HOST}.{domain}", source)
     return hosts
+
+
+def _components(table: object, domains: Sequence[str], source: Source) -> dict[str, Component]:
+    components = {}
+    for domain, content in _by_domain(table, _COMPONENT, source).items():
+        section = f"{_COMPONENT}.{domain}"
+        if domain in domains:
+            source.fault(section, "", "is a domain of accounts", "give the component one of its own")
+        read = components[domain] = read_section(Component, section, content, source)
+        if not read.secret:
+            source.fault(section, "secret", "is missing", "write a long random text")
+    return components
+
+
+def _by_domain(table: object, name: str, source: Source) -> Mapping[str, Any]:
+    """The sections `[name."domain"]`."""
+    if isinstance(table, Mapping) and all(isinstance(each, Mapping) for each in table.values()):
+        return table
+    source.fault("", name, "must be sections", f'write [{name}."example.org"]')
+    return {}
 
 
 def _check_pair(certificate: Path | None, key: Path | None, section: str, source: Source) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgd.config import DEFAULT_DATA, sections
 from msgd.options import Declared, declared_options
-from msgd.sections import Host
+from msgd.sections import Component, Host
 
 _WIDTH: Final = 100
 _HEAD: Final = f"""\
@@ -30,6 +30,10 @@ _HOSTS: Final = """\
 # What is different for one domain; a section for each that needs it.
 #[host."example.net"]
 """
+_COMPONENTS: Final = """\
+# A program that speaks for a domain of its own, a gateway for instance (XEP-0114); a section for each.
+#[component."gateway.example.org"]
+"""
 
 
 def sample() -> str:
@@ -38,6 +42,7 @@ def sample() -> str:
     for name, section in sections().items():
         parts.append(f"{_comment(section.__doc__ or '')}[{name}]\n{_options(section)}")
     parts.append(_HOSTS + _options(Host))
+    parts.append(_COMPONENTS + _options(Component))
     return "\n".join(parts)
 
 

@@ -32,6 +32,18 @@ class Listen:
         maximum=65535,
         restart=True,
     )
+    component: int | None = option(
+        5347,
+        "The port for components (XEP-0114), open when there is a [component] section; false: none.",
+        maximum=65535,
+        restart=True,
+    )
+    component_addresses: tuple[str, ...] = option(
+        ("127.0.0.1",),
+        """The addresses for components. What they say is not encrypted: name others only inside a network
+        that is trusted as this machine is.""",
+        restart=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +180,19 @@ class Host:
 
     certificate: Path | None = option(None, "The certificate of this domain with its chain (PEM).")
     key: Path | None = option(None, "The private key of this certificate (PEM).")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A program that speaks for a domain of its own, a gateway for instance (XEP-0114):
+    `[component."gateway.example.org"]`."""
+
+    secret: str = option(
+        "", "What the component proves that it knows. A long random one: it needs no memory."
+    )
+    name: str = option("", "What service discovery calls it.")
+    conflict: str = option(
+        "refuse",
+        "When it connects while it is connected: refuse the new connection, or let it replace the old one.",
+        choices=("refuse", "replace"),
+    )

@@ -120,6 +120,7 @@ class Msgd:
             "listen.addresses": 'listen.addresses = ["127.0.0.1"]',
             "listen.client": "listen.client = 0",
             "listen.client_tls": "listen.client_tls = 0",
+            "listen.component": "listen.component = 0",
             # Every actor comes from one address, and many log in wrongly on purpose.
             "login.failures_per_address": "login.failures_per_address = 10000",
         }
@@ -180,6 +181,11 @@ class Msgd:
         """Where clients connect: the STARTTLS port, or the one with TLS from the start."""
         host, _, port = self.ready["client-tls" if direct else "client"].rpartition(":")
         return host.strip("[]"), int(port)
+
+    def component_address(self) -> tuple[str, int]:
+        """Where components connect."""
+        host, _, port = self.ready["component"].rpartition(":")
+        return host, int(port)
 
     def stop(self) -> None:
         """SIGTERM, and wait for the end. Raises ServerFailed when it does not end well."""

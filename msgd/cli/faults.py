@@ -52,15 +52,21 @@ def has_ipv6() -> bool:
 def port_faults(config: Config) -> list[Fault]:
     """The ports that a server could not listen on."""
     faults = []
-    for key in ("client", "client_tls"):
-        port = getattr(config.listen, key)
-        if port is None:
-            continue
-        for address in config.listen.addresses:
+    listen = config.listen
+    doors: list[tuple[str, str, tuple[str, ...]]] = [
+        ("client", "addresses", listen.addresses),
+        ("client_tls", "addresses", listen.addresses),
+    ]
+    if config.components:
+        doors.append(("component", "component_addresses", listen.component_addresses))
+    for key, place, addresses in doors:
+        port = getattr(listen, key)
+        for address in addresses if port is not None else ():
             found = _port_fault(address, port)
             if found:
                 what, remedy, wrong = found
-                faults.append(Fault(_file(config), f"listen.{wrong or key}", what, remedy))
+                key = place if wrong else key
+                faults.append(Fault(_file(config), f"listen.{key}", what, remedy))
     if config.console.tcp:
         found = _port_fault("127.0.0.1", config.console.tcp)
         if found:

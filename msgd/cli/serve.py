@@ -85,7 +85,11 @@ def _shown(address: str, port: int) -> str:
 
 
 def _for_people(config: Config, ports: dict[str, list[tuple[str, int]]]) -> list[str]:
-    names = {"client": "clients with STARTTLS", "client-tls": "clients with direct TLS"}
+    names = {
+        "client": "clients with STARTTLS",
+        "client-tls": "clients with direct TLS",
+        "component": "components",
+    }
     lines = [f"msgd serves {', '.join(config.domains)}, with its data in {config.data}"]
     for name, listed in ports.items():
         where = ", ".join(_shown(*each) for each in listed)

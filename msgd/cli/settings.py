@@ -105,7 +105,8 @@ def _nothing_found(data: Path | None) -> str:
 
 def checked(config: Config) -> Config:
     """The configuration, with its domains as they are compared. Raises ConfigError."""
-    faults = [fault for domain in config.domains if (fault := _domain_fault(config, domain))]
+    domains = (*config.domains, *config.components)
+    faults = [fault for domain in domains if (fault := _domain_fault(config, domain))]
     if faults:
         raise ConfigError(faults)
     return config

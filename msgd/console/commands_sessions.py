@@ -105,7 +105,7 @@ async def routes(context: Context, which: str) -> Answer:
     jid = address(which)
     router = context.server.router
     if jid.domain not in router.table.domains:
-        return f"{jid.domain} is not a domain of this server: remote-server-not-found"
+        return router.table.destination(jid.domain).explain(jid)
     if not jid.local:
         return f"{jid.domain} is this server"
     account = await router.load(jid.bare)

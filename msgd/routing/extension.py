@@ -133,6 +133,14 @@ class Information:
 
 
 @dataclass(frozen=True)
+class Item:
+    """A service discovery item: another entity (XEP-0030 §4)."""
+
+    jid: JID
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class _IqDeclaration:
     type: str
     payload: str
@@ -231,6 +239,10 @@ class Extension(Acting):
         """Extended service discovery information of the domain (XEP-0128): data forms."""
         return []
 
+    def items(self, domain: str) -> list[Item]:
+        """What disco#items of the domain lists: services that belong to it (XEP-0030 §4)."""
+        return []
+
     def node_information(self, at: At, to: JID, node: str) -> Information | None:
         """What disco#info tells of the node `node` of `to`; None for a node of others."""
         return None
@@ -325,6 +337,11 @@ class Extensions:
             for extension in self.loaded:
                 forms += extension.forms(domain)
         return Information(tuple(self.identities(at)), tuple(self.features(at)), tuple(forms))
+
+    def items(self, domain: str) -> list[Item]:
+        """What disco#items of the domain lists, by address."""
+        found = [item for extension in self.loaded for item in extension.items(domain)]
+        return sorted(found, key=lambda item: item.jid)
 
     def node_information(self, at: At, to: JID, node: str) -> Information | None:
         """What disco#info tells of the node `node` of `to`; None when nobody knows it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgd.routing.broadcast import addressed, fan_out, share, unavailable, who_may_see, withdraw
 from msgd.routing.handshake import Handshake, deliver
-from msgd.routing.hooks import lets_in
+from msgd.routing.hooks import lets_in, lets_out
 from msgd.routing.probe import answer_probe, refuse_probe
 from msgd.routing.roster import Roster
 from msgd.routing.subscription import SUBSCRIPTION_TYPES
@@ -126,7 +126,13 @@ class Presence:
             if there is not None:
                 self._introduce_contact(session, there)
             elif not router.table.is_local(contact.domain):
-                router.route(Stanza.build("presence", to=contact, from_=me, type="probe"))
+                self._ask(account, contact)
+
+    def _ask(self, account: LiveAccount, contact: JID) -> None:
+        """Probe a contact in another domain, unless nothing may go there (§4.3.1)."""
+        probe = Stanza.build("presence", to=contact, from_=account.jid, type="probe")
+        if lets_out(account, probe):
+            self._router.route(probe)
 
     def _introduce_contact(self, session: Session, contact: LiveAccount) -> None:
         account, busy = session.account, self.handshake.busy
@@ -198,7 +204,7 @@ class Presence:
                 for session in account.available():
                     self._introduce_contact(session, there)
             elif not self._router.table.is_local(contact.domain):
-                self._router.route(Stanza.build("presence", to=contact, from_=account.jid, type="probe"))
+                self._ask(account, contact)
 
     # -- the end -------------------------------------------------------------------------------
 

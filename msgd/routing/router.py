@@ -20,6 +20,7 @@ from msgd.config import Config
 from msgd.negotiation.strangers import Strangers
 from msgd.routing.account import LiveAccount
 from msgd.routing.delivery import deliver_iq, deliver_message
+from msgd.routing.destination import Nowhere
 from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
 from msgd.routing.hooks import Dropped
 from msgd.routing.session import Session
@@ -32,6 +33,7 @@ from msgd.wire.reactor import Clock
 from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
+    from msgd.routing.component import Component
     from msgd.routing.presence import Presence
     from msgd.routing.resumption import Resumption
 
@@ -75,9 +77,12 @@ class Router:
         self.database = database
         self.accounts = accounts
         self.table = table
+        table.elsewhere = Nowhere(self.fail)
         self.extensions = Extensions()
         #: Streams that have not bound a resource yet.
         self.streams = Strangers()
+        #: Who speaks for domains that are not ours, by domain; also in `table.destinations`.
+        self.components: dict[str, Component] = {}
         #: The session that changes its own account's password just now; it alone goes on.
         self.spared: Session | None = None
         self.routed = 0
@@ -146,6 +151,26 @@ class Router:
         if stanza.type == "result" and count > 1:
             raise StanzaError("bad-request", "a result has at most one child element")
 
+    # -- from a component or another server ----------------------------------------------------
+
+    def from_remote(self, stanza: Stanza, receipt: Receipt | None = None) -> None:
+        """A stanza from another domain, `to` and `from` set. Never raises.
+
+        Who calls has seen to it that the sender may speak for that domain. `receipt` is settled when
+        the stanza is safe.
+        """
+        taken = False
+        try:
+            if stanza.kind == "iq":
+                self._check_iq(stanza)
+            taken = self.route(stanza, receipt)
+        except StanzaError as error:
+            self.fail(stanza, error)
+        except Exception:
+            self._failed(stanza)
+        if receipt is not None and not taken:
+            receipt.settle()
+
     # -- anywhere ------------------------------------------------------------------------------
 
     def route(self, stanza: Stanza, receipt: Receipt | None = None) -> bool:
@@ -155,8 +180,7 @@ class Router:
         if to is None:
             raise ValueError("a stanza without an address cannot be routed")
         if to.domain not in self.table.domains:
-            self._remote(stanza)
-            return False
+            return self.table.destination(to.domain).send(stanza, receipt)
         if stanza.kind == "iq":
             self._iq(stanza)
             return False
@@ -238,11 +262,6 @@ class Router:
         else:
             self.fail(stanza, StanzaError("service-unavailable"))
 
-    def _remote(self, stanza: Stanza) -> None:
-        """RFC 6120 §10.4: a domain that is not ours."""
-        if stanza.kind != "presence" or stanza.type in ("subscribe", None):
-            self.fail(stanza, StanzaError("remote-server-not-found"))
-
     def _to_host(self, stanza: Stanza) -> None:
         """Messages and presence to the domain itself (RFC 6121 §8.1 leaves it to us)."""
         if stanza.kind == "message" and stanza.type != "headline":
@@ -258,7 +277,7 @@ class Router:
             to = stanza.to = sender.bare
             self._serve(stanza, OWN, addressed=False)
         elif to.domain not in self.table.domains:
-            self._remote(stanza)
+            self.table.destination(to.domain).send(stanza, None)
         elif not to.local:
             if to.resource:
                 self.fail(stanza, StanzaError("service-unavailable"))
@@ -394,11 +413,11 @@ class Router:
         self.note("session-ended", session)
 
     def undelivered(self, raw: bytes) -> None:
-        """A stanza that nobody keeps never reached its session: a request gets its error."""
+        """A stanza that nobody keeps never reached its session: a request of others gets its error."""
         if not raw.startswith(b"<iq"):
             return
         stanza = Stanza.from_bytes(raw)
-        if stanza.type in ("get", "set") and stanza.from_ is not None and stanza.from_.local:
+        if stanza.type in ("get", "set") and stanza.from_ not in self.table.domains:
             self.fail(stanza, StanzaError("recipient-unavailable"))
 
     def note(self, event: str, *arguments: object) -> None:

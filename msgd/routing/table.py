@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from msgd.accounts.uses import Uses
 from msgd.routing import roster_store
 from msgd.routing.account import LiveAccount
+from msgd.routing.destination import Destination
 from msgd.routing.session import Session
 from msgd.storage import schema
 from msgd.storage.database import Connection, Database, DatabaseFault
@@ -40,6 +41,9 @@ class Table:
 
     def __init__(self, database: Database, domains: list[JID], remembered: int) -> None:
         self.domains = frozenset(domains)
+        #: Who takes the stanzas for domains that are not ours, and for all others.
+        self.destinations: dict[str, Destination] = {}
+        self.elsewhere: Destination  # set by the router
         #: Who reads more of accounts that use something, and of those that do not: extensions add themselves.
         self.loaders: list[tuple[Uses, Loader]] = []
         self.default_loaders: list[tuple[Uses, Loader]] = []
@@ -50,8 +54,12 @@ class Table:
         self._loading: dict[JID, list[Deferred[LiveAccount | None]]] = {}
 
     def is_local(self, domain: str) -> bool:
-        """Whether this server is responsible for `domain`."""
+        """Whether `domain` is one of this server's own, with accounts."""
         return domain in self.domains
+
+    def destination(self, domain: str) -> Destination:
+        """Who takes the stanzas for `domain`, which is not local."""
+        return self.destinations.get(domain, self.elsewhere)
 
     def account(self, bare: JID) -> LiveAccount | None:
         """The account, if it is in memory."""

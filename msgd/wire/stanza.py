@@ -131,7 +131,7 @@ class Stanza:
     # -- bytes ---------------------------------------------------------------------------------
 
     def stamp(self, prefix: bytes, from_: JID) -> None:
-        """Make `from_` the sender, whatever the client wrote (RFC 6120 §8.1.2.1).
+        """Make `from_` the sender, whatever the client wrote (RFC 6120 §8.1.2.1). `to` has to be set before.
 
         `prefix` is `b" from='…'"`, made once for a session, where needed with the xml:lang that the
         stanza inherits from its stream. The common case splices it in behind the element's name.

@@ -11,6 +11,7 @@ from msgd.xeps.xep_0059_result_sets import ResultSets
 from msgd.xeps.xep_0060_pubsub import PublishSubscribe
 from msgd.xeps.xep_0077_registration import Registration
 from msgd.xeps.xep_0092_version import SoftwareVersion
+from msgd.xeps.xep_0114_components import Components
 from msgd.xeps.xep_0115_caps import EntityCapabilities
 from msgd.xeps.xep_0128_extended_information import ExtendedInformation
 from msgd.xeps.xep_0157_contact_addresses import ContactAddresses
@@ -34,6 +35,7 @@ ALL: Final[tuple[type[Extension], ...]] = (
     ServiceDiscovery,
     ExtendedInformation,
     ContactAddresses,
+    Components,
     EntityCapabilities,
     StreamManagement,
     OfflineMessages,

@@ -63,11 +63,15 @@ class ServiceDiscovery(Extension):
 
     @on_iq("get", ITEMS, "query", at=(HOST,))
     async def list_domain(self, stanza: Stanza) -> Element:
-        """§4: a domain has no items of its own."""
+        """§4: the services that belong to a domain."""
         assert stanza.to is not None  # it was addressed to a domain
         node = _node(stanza)
         if node is None:
-            return element(ITEMS, "query")
+            answer = element(ITEMS, "query")
+            for item in self.router.extensions.items(stanza.to.domain):
+                name = {"name": item.name} if item.name else {}
+                answer.append(element(ITEMS, "item", {"jid": item.jid, **name}))
+            return answer
         if self.router.extensions.node_information(HOST, stanza.to, node) is None:
             raise StanzaError("item-not-found", "no such node")
         return element(ITEMS, "query", {"node": node})

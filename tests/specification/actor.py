@@ -41,6 +41,9 @@ class Server(Protocol):
     def address(self, direct: bool = False) -> tuple[str, int]:
         """Where clients connect: STARTTLS or direct TLS."""
 
+    def component_address(self) -> tuple[str, int]:
+        """Where components connect."""
+
     def start(self) -> None:
         """Start it again, ready when this returns."""
 
@@ -114,10 +117,19 @@ class Actor:
             self.sent.append(text)
         self.write(text.encode("utf-8", "surrogatepass"), split)
 
+    @property
+    def sender(self) -> str:
+        """What the runner's own stanzas say of their sender: nothing, where the server knows it."""
+        return ""
+
+    def next(self, seconds: float = PATIENCE) -> Event:
+        """The next event on the connection. Raises Late."""
+        return self._open().next(seconds)
+
     def pull(self, seconds: float = PATIENCE) -> Event:
         """Take the next event that is for the transcript into `unclaimed`. Raises Late."""
         while True:
-            event = self._open().next(seconds)
+            event = self.next(seconds)
             text = "</stream:stream>" if isinstance(event, End) else show(event)
             self.log.append(f"  <- {text if len(text) < 2000 else text[:2000] + '…'}")
             self.check(event, self.recipient)

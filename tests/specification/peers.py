@@ -66,6 +66,10 @@ class Prosody:
         """STARTTLS or direct TLS port."""
         return "127.0.0.1", self.direct if direct else self.plain
 
+    def component_address(self) -> tuple[str, int]:
+        """Components are not configured there."""
+        raise OSError("no components with this server")
+
     def start(self) -> None:
         """Start, and wait until the port is open."""
         with (self.data / "stdout").open("ab") as out:

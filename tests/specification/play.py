@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from tests.specification import scene
 from tests.specification.actor import SM, Actor, Gone, Server, Unexpected
+from tests.specification.component import ComponentActor
 from tests.specification.connection import STREAM, BrokenXml, End, Event, Late
 from tests.specification.match import (
     CLIENT,
@@ -69,7 +70,10 @@ class Play:
         self.names = Names(transcript.cast, token)
         self.split = split
         self.cast = {
-            name: Actor(role, self.names.local(role), server, check) for name, role in transcript.cast.items()
+            name: (ComponentActor if role.is_component else Actor)(
+                role, self.names.local(role), server, check
+            )
+            for name, role in transcript.cast.items()
         }
         self._numbers = itertools.count(1)
         self._speaker: Actor | None = None
@@ -156,12 +160,14 @@ class Play:
         for sender in plain:
             for recipient in plain:
                 to = recipient.recipient.full
-                sender.send(f"<iq type='result' id='barrier-{number}-{sender.role.name}' to='{to}'/>")
+                id = f"barrier-{number}-{sender.role.name}"
+                sender.send(f"<iq type='result' id='{id}' to='{to}'{sender.sender}/>")
         for recipient in plain:
             self._await(recipient, {f"barrier-{number}-{each.role.name}" for each in plain})
 
     def _ask(self, actor: Actor, id: str) -> None:
-        actor.send(f"<iq type='get' id='{id}' to='{actor.role.domain}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        to = f"to='{self.server.domain}'{actor.sender}"
+        actor.send(f"<iq type='get' id='{id}' {to}><ping xmlns='urn:xmpp:ping'/></iq>")
 
     def _round_trip(self, actor: Actor, id: str) -> None:
         self._ask(actor, id)
@@ -447,6 +453,13 @@ def _opens_stream(play: Play, who: Actor) -> None:
 @_step(r"WHO begins a new stream\.")
 def _begins_stream(play: Play, who: Actor) -> None:
     who.begin_stream()
+
+
+@_step(r"WHO shakes hands(?: with the secret \"(?P<secret>[^\"]+)\")?\.")
+def _shakes_hands(play: Play, who: Actor, secret: str | None) -> None:
+    if not isinstance(who, ComponentActor):
+        raise Unexpected(f"{who.role.name} is not a component")
+    who.shake_hands(secret or who.role.secret)
 
 
 @_step(r"WHO logs in\.")

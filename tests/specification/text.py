@@ -28,6 +28,9 @@ class Names:
         self.values: dict[str, str] = {}
         self.fresh: dict[tuple[str, str], str] = {}
         for role in cast.values():
+            if role.is_component:
+                self.values[role.name] = role.domain
+                continue
             local = self.fresh.setdefault((role.local, role.domain), f"{role.local}-{token}")
             self.values[role.name] = f"{local}@{role.domain}/{role.resource}"
             self.values[f"{role.name}'s name"] = local
@@ -39,7 +42,7 @@ class Names:
 
     def local(self, role: Role) -> str:
         """The localpart of the fresh account of `role`."""
-        return self.fresh[role.local, role.domain]
+        return self.fresh[role.local, role.domain] if not role.is_component else ""
 
     def rename(self, text: str) -> str:
         """`romeo@localhost` becomes the fresh account."""

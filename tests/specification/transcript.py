@@ -18,6 +18,7 @@ SPECIFICATION = ROOT / "protocol_spec"
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _CAST = re.compile(r"^[-*] ([A-Z]\w*) is (\S+?)((?:, .+?)?)\.?$")
+_COMPONENT = re.compile(r"^[-*] ([A-Z]\w*) is a component (\S+?)((?:, .+?)?)\.?$")
 _HEAD = re.compile(r"^(Proves|Option|Played): (.+?)$")
 _ROWS_OF = re.compile(r"Rows of `([\w./-]+)`(?: where (\w+) is ([\w ]+))?\.")
 _SENTENCE = re.compile(r"(?<=[.:])\s+(?=[A-Z$])")
@@ -49,6 +50,13 @@ class Role:
     disabled: bool = False
     mechanism: str = "SCRAM-SHA-1"
     password: str = "secret"
+    #: A component shares a secret with the server, and has no account.
+    secret: str = ""
+
+    @property
+    def is_component(self) -> bool:
+        """Whether it speaks for a domain of its own (XEP-0114)."""
+        return bool(self.secret)
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,9 @@ class _Reader:
                 self._row(line)
             elif not line.strip():
                 self._end_paragraph()
+            elif _COMPONENT.match(line):
+                self._end_paragraph()
+                self._component(line)
             elif _CAST.match(line):
                 self._end_paragraph()
                 self._role(line)
@@ -273,6 +284,23 @@ class _Reader:
             setattr(self.transcript, value.strip(". "), True)
         else:
             raise self._error(f"not known: {line}")
+
+    def _component(self, line: str) -> None:
+        match = _COMPONENT.match(line)
+        assert match is not None
+        name, domain, options = match.groups()
+        secret = f"the secret of {domain}"
+        configured = [f'component."{domain}".secret = "{secret}"']
+        for option in filter(None, options.split(", ")):
+            found = re.fullmatch(r"with (\w+) = (\".*\")", option)
+            if not found:
+                raise self._error(f"no such option of a component: {option}")
+            configured.append(f'component."{domain}".{found[1]} = {found[2]}')
+        for line in configured:
+            if line not in self.transcript.options:
+                self.transcript.options += (line,)
+        role = Role(name, "", domain, "", exists=False, secret=secret)
+        self.transcript.cast[name] = role
 
     def _role(self, line: str) -> None:
         match = _CAST.match(line)

@@ -6,8 +6,10 @@ MSGD_MUTATIONS says how many inputs are tried at each stage (150); the same ones
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import random
+import re
 from collections.abc import Iterator
 from typing import Final
 from xml.etree.ElementTree import Element, tostring
@@ -24,7 +26,13 @@ _OPTIONS: Final = (
     "login.failures_per_address = 0",
     "login.failures_per_account = 0",
     "registration.open = true",
+    'component."gate.localhost" = { secret = "open sesame", conflict = "replace" }',
 )
+_COMPONENT_HEADER: Final = (
+    b"<stream:stream to='gate.localhost' xmlns='jabber:component:accept'"
+    b" xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+_WITHOUT_SENDER: Final = re.compile(rb"<(message|presence|iq)\b(?![^>]*\bfrom=)")
 _HEADER: Final = (
     b"<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client'"
     b" xmlns:stream='http://etherx.jabber.org/streams'>"
@@ -149,6 +157,40 @@ def test_in_a_session(server: Msgd, managed: bool) -> None:
     # What was stored for her comes, and is XML.
     juliet = _session(server, "juliet")
     _is_untouched(juliet)
+    for each in (bystander, juliet):
+        each.close()
+    _log_is_clean(server)
+
+
+def _component(server: Msgd) -> Connection:
+    """The component of gate.localhost, connected."""
+    connection = Connection(server.component_address())
+    connection.write(_COMPONENT_HEADER)
+    header = connection.next()
+    assert isinstance(header, Element)
+    digest = hashlib.sha1(f"{header.get('id')}open sesame".encode()).hexdigest()
+    connection.write(f"<handshake>{digest}</handshake>".encode())
+    _await(connection, "{jabber:component:accept}handshake")
+    return connection
+
+
+@pytest.mark.parametrize("stage", ["component", "component-header", "component-connected"])
+def test_on_the_port_for_components(server: Msgd, stage: str) -> None:
+    bystander = _session(server, "bystander")
+    juliet = _session(server, "juliet")
+    for data in _inputs(stage):
+        if stage == "component-connected":
+            connection = _component(server)
+            data = _WITHOUT_SENDER.sub(rb"<\1 from='nurse@gate.localhost/x'", data)
+        else:
+            connection = Connection(server.component_address())
+        if stage == "component-header":
+            connection.write(_COMPONENT_HEADER)
+        connection.write(data + _END_OF_EVERYTHING)
+        _ends(connection)
+        for each in (bystander, juliet):
+            _is_untouched(each)
+            each.events.clear()
     for each in (bystander, juliet):
         each.close()
     _log_is_clean(server)
