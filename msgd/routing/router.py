@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from msgd.accounts.accounts import Accounts
 from msgd.config import Config
+from msgd.coroutines import begin
 from msgd.negotiation.strangers import Strangers
 from msgd.routing.account import LiveAccount
 from msgd.routing.delivery import deliver_iq, deliver_message
@@ -77,7 +78,7 @@ class Router:
         self.table = table
         self.extensions = Extensions()
         #: Streams that have not bound a resource yet.
-        self.streams = Strangers()
+        self.streams = Strangers(clock)
         #: The session that changes its own account's password just now; it alone goes on.
         self.spared: Session | None = None
         self.routed = 0
@@ -284,7 +285,7 @@ class Router:
         if handler is None:
             self.fail(stanza, StanzaError("service-unavailable"))
             return
-        Deferred.fromCoroutine(self._answer(handler, stanza, addressed))
+        begin(self._answer(handler, stanza, addressed))
 
     async def _answer(self, handler: Callable[..., Any], stanza: Stanza, addressed: bool) -> None:
         """Run a handler and send what it gives, or the error it raises. Never fails."""
