@@ -217,7 +217,7 @@ class Accounts:
         return name
 
     async def _read(self, jid: JID) -> _Name:
-        account, verifiers = await self._database.look_up(lambda c: store.with_verifiers(c, jid))
+        account, verifiers = await self._database.look_up(lambda c: store.with_verifiers(c, jid), alone=True)
         return _Name(account, verifiers, self._reactor.seconds() + CACHED_SECONDS)
 
     def _verifier(self, jid: JID, name: _Name, mechanism: str) -> Verifier:

@@ -37,14 +37,17 @@ class LookUps:
         """Whether to look things up here now."""
         return self._seconds() >= self._not_before
 
-    def do(self, work: Callable[[Connection], T]) -> T:
-        """Return the result of `work`, done on one snapshot; raises what it raises."""
+    def do(self, work: Callable[[Connection], T], alone: bool = False) -> T:
+        """Return the result of `work`, done on one snapshot; raises what it raises.
+
+        One statement `alone` has one without a transaction around it.
+        """
         connection = self._connection
         if connection is None:
             connection = self._connection = self._file.reading()
         began = self._seconds()
         try:
-            result: T = read(connection, work)
+            result: T = work(connection) if alone else read(connection, work)
             return result
         finally:
             ended = self._seconds()
