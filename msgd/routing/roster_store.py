@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, bindparam, delete, exists, func, or_, select, update
 
+from msgd.routing.account import NOBODY
 from msgd.routing.subscription import Contact, Inbound, Outbound, State
 from msgd.storage import schema
 from msgd.storage.database import Connection
@@ -155,6 +156,8 @@ class Removal(NamedTuple):
 def summary(connection: Connection, account_id: int) -> tuple[frozenset[JID], frozenset[JID]]:
     """The contacts that see the account's presence, and those whose presence it sees."""
     rows = connection.all(_SUBSCRIPTIONS, {"account_id": account_id})
+    if not rows:
+        return NOBODY, NOBODY
     subscribers = frozenset(JID.parse(jid) for jid, kind in rows if kind != "to")
     return subscribers, frozenset(JID.parse(jid) for jid, kind in rows if kind != "from")
 
