@@ -110,9 +110,7 @@ class Clients:
 
     def stream_features(self, domain: JID, authenticated: bool) -> bytes:
         """Features that extensions add."""
-        return b"".join(
-            extension.stream_feature(domain, authenticated) for extension in self._router.extensions.loaded
-        )
+        return self._router.extensions.stream_features(domain, authenticated)
 
     def stranger_handler(self, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
         """Who answers an IQ before authentication."""

@@ -33,9 +33,8 @@ class Components:
     """All components; what their handshake asks of the server (see `negotiation.component.Server`)."""
 
     def __init__(self, config: Config, reactor: Any, router: Router, output: Output) -> None:
-        self.clock = reactor
         #: Connections whose handshake is not done.
-        self.streams = Strangers()
+        self.streams = Strangers(reactor)
         self._reactor = reactor
         self._router = router
         self._output = output

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "msgd"
 #: Everybody may import these; they import only each other, from left to right.
-COMMON = ("options", "limits", "sections", "config", "observe", "storage")
+COMMON = ("coroutines", "options", "limits", "sections", "config", "observe", "storage")
 #: The way of a stanza, and what stands around it.
 WAY = ("wire", "accounts", "negotiation", "routing", "spool", "xeps", "console")
 #: What puts it all together.

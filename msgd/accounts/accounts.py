@@ -1,8 +1,9 @@
 """The accounts of this server: who exists, whose password it is, and who is told when that changes.
 
 Stands between the database and everything that asks for an account: negotiation at login, routing for
-the addressee of a stanza, console and command line for their care. Keeps what was asked lately in memory;
-names that have no account are kept and answered the same way, so that time does not tell them apart.
+the addressee of a stanza, console and command line for their care. Keeps what was asked lately in memory,
+until the login for which it was asked succeeds; names that have no account are kept and answered the same
+way, so that time does not tell them apart.
 """
 
 from collections.abc import Awaitable, Callable
@@ -171,6 +172,10 @@ class Accounts:
         name = await self._name(jid)
         return name.account, self._verifier(jid, name, mechanism)
 
+    def logged_in(self, jid: JID) -> None:
+        """A login to a bare address succeeded: its verifiers need not be kept in memory for another."""
+        self._names.pop(jid, None)
+
     async def check_password(self, jid: JID, password: str) -> Account | None:
         """Return the account if this is its password, None if it is not or there is no account.
 
@@ -217,7 +222,7 @@ class Accounts:
         return name
 
     async def _read(self, jid: JID) -> _Name:
-        account, verifiers = await self._database.look_up(lambda c: store.with_verifiers(c, jid))
+        account, verifiers = await self._database.look_up(lambda c: store.with_verifiers(c, jid), alone=True)
         return _Name(account, verifiers, self._reactor.seconds() + CACHED_SECONDS)
 
     def _verifier(self, jid: JID, name: _Name, mechanism: str) -> Verifier:

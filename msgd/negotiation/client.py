@@ -6,15 +6,17 @@ Sources: RFC 6120 §4 (streams), §5 (STARTTLS), §6 (SASL), §7 (binding), XEP-
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from msgd.coroutines import begin
 from msgd.negotiation.authentication import (
     SASL_NAMESPACE,
     Authentication,
@@ -41,6 +43,10 @@ _END: Final = b"</stream:stream>"
 #: Elements that may wait while an answer is worked on (a client that sends ahead).
 _AHEAD: Final = 32
 
+#: A request to bind as nearly every client sends it; anything else takes a parser.
+_USUAL_BIND: Final = re.compile(
+    rf"<iq [^<>]*><bind xmlns=[\"']{_BIND}[\"']><resource>([^<>&\r]*)</resource></bind></iq>".encode()
+)
 #: One element of the stream, kept while an answer is worked on.
 _Frame = tuple[str, dict[str, str], tuple[str, ...], bytes]
 
@@ -51,8 +57,8 @@ class ClientNegotiation:
     For an extension that answers strangers: `address`, `domain`, `secure`.
     """
 
-    __slots__ = ("_account", "_ahead", "_authentication", "_busy", "_deadline", "_header",
-                 "_mechanism", "_opened", "_server", "domain", "since", "stream",
+    __slots__ = ("_account", "_ahead", "_authentication", "_busy", "_header", "_mechanism",
+                 "_opened", "_server", "domain", "since", "stream",
                  "transport")  # fmt: skip
 
     def __init__(self, server: Server, transport: Connection, direct_tls: bool) -> None:
@@ -68,8 +74,7 @@ class ClientNegotiation:
         self._authentication: Authentication | None = None
         self._busy = False
         self._ahead: list[_Frame] = []
-        self._deadline: Any = server.clock.callLater(server.negotiation_seconds, self._too_late)
-        server.streams.add(self)
+        server.streams.add(self, server.negotiation_seconds)
         transport.receiver = self.stream
         if direct_tls:
             transport.start_tls(server.context(None))
@@ -142,7 +147,7 @@ class ClientNegotiation:
         self._write(
             (
                 f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT_NAMESPACE}'"
-                f" xmlns:stream='{STREAM_NAMESPACE}' id='{secrets.token_urlsafe(12)}'"
+                f" xmlns:stream='{STREAM_NAMESPACE}' id='{secrets.token_hex(12)}'"
                 f" from='{escape(own)}'{to} version='1.0' xml:lang='en'>"
             ).encode()
         )
@@ -176,8 +181,8 @@ class ClientNegotiation:
     def output_drained(self) -> None:
         """Nothing waits for that here."""
 
-    def _too_late(self) -> None:
-        self._deadline = None
+    def too_late(self) -> None:
+        """The time for logging in is over."""
         self._fail(StreamError("connection-timeout", "the negotiation took too long"))
 
     def _fail(self, error: StreamError) -> None:
@@ -197,9 +202,6 @@ class ClientNegotiation:
         self._server.streams.remove(self)
         self._busy = False
         self._ahead.clear()
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
     def _write(self, data: bytes) -> None:
         self.transport.write(data)
@@ -256,24 +258,24 @@ class ClientNegotiation:
         else:
             raise StreamError("unsupported-stanza-type", "only STARTTLS is possible now")
 
-    def _work(self, coroutine: Any) -> None:
+    def _work(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Work on an answer; what the client sends meanwhile waits."""
         self._busy = True
-        Deferred.fromCoroutine(coroutine).addCallbacks(lambda _: self._worked(), self._work_failed)
+        begin(coroutine, self._worked, self._work_failed)
         if self._busy:
             self.transport.pause_reading()
 
-    def _work_failed(self, failure: Any) -> None:
-        if failure.check(StreamError):
-            self._fail(failure.value)
+    def _work_failed(self, error: Exception) -> None:
+        if isinstance(error, StreamError):
+            self._fail(error)
             return
-        if failure.check(DatabaseError):
-            _log.error("a login failed: {kind}", kind=failure.type.__name__)
+        if isinstance(error, DatabaseError):
+            _log.error("a login failed: {kind}", kind=type(error).__name__)
         else:
-            _log.failure("a login failed", failure)
+            _log.failure("a login failed", Failure(error))  # type: ignore[no-untyped-call]  # not typed
         self._fail(StreamError("internal-server-error"))
 
-    def _worked(self) -> None:
+    def _worked(self, _: None) -> None:
         """Go on with what was sent ahead."""
         if not self._busy:
             return  # the stream ended, or became a session
@@ -330,9 +332,8 @@ class ClientNegotiation:
         try:
             if stanza.type != "set" or not stanza.id:
                 raise StanzaError("bad-request", "binding is an IQ of type 'set' with an id")
-            payload = stanza.payload
-            asked = payload.findtext(f"{{{_BIND}}}resource") if payload is not None else None
-            session = await self._server.bind(self._account, (asked or "").strip(), self._mechanism)
+            asked = _resource(stanza)
+            session = await self._server.bind(self._account, asked, self._mechanism)
         except StanzaError as error:
             stanza.to = None
             self._write(stanza.error(error).raw)
@@ -380,6 +381,16 @@ def _version_is_1(version: str | None) -> bool:
     """RFC 6120 §4.7.5: at least 1.0; a greater one is answered with 1.0."""
     major, _, minor = (version or "0.9").partition(".")
     return major.isascii() and major.isdigit() and minor.isdigit() and int(major[:9]) >= 1
+
+
+def _resource(stanza: Stanza) -> str:
+    """The resource that a request to bind asks for; empty when it leaves that to the server."""
+    usual = _USUAL_BIND.fullmatch(stanza.raw)
+    if usual is not None:
+        return usual[1].decode().strip()
+    payload = stanza.payload
+    asked = payload.findtext(f"{{{_BIND}}}resource") if payload is not None else None
+    return (asked or "").strip()
 
 
 def _sm_failed(condition: str) -> bytes:

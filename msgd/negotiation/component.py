@@ -25,7 +25,6 @@ class Server(Protocol):
     """What the handshake needs of the server; the app provides it (`msgd/components.py`)."""
 
     streams: Strangers
-    clock: Any
     limits_before_login: Limits
     limits: Limits
     negotiation_seconds: float
@@ -58,8 +57,7 @@ class ComponentNegotiation:
         self.since = time.time()
         self._id = ""
         self._lang: str | None = None
-        self._deadline: Any = server.clock.callLater(server.negotiation_seconds, self._too_late)
-        server.streams.add(self)
+        server.streams.add(self, server.negotiation_seconds)
         transport.receiver = self.stream
         transport.start()
 
@@ -147,8 +145,8 @@ class ComponentNegotiation:
     def output_drained(self) -> None:
         """Nothing waits for that here."""
 
-    def _too_late(self) -> None:
-        self._deadline = None
+    def too_late(self) -> None:
+        """The time for the handshake is over."""
         self.stream_failed(StreamError("connection-timeout", "the handshake took too long"))
 
     def _end(self, last: bytes) -> None:
@@ -161,9 +159,6 @@ class ComponentNegotiation:
 
     def _leave(self) -> None:
         self._server.streams.remove(self)
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
 
 def handshake(id: str, secret: str) -> str:

@@ -277,6 +277,7 @@ class SaslExchange:
     def _success(self, account: Account, data: bytes) -> Success:
         if self._throttle is not None:
             self._throttle.succeeded(self._address, account.jid)
+        self._accounts.logged_in(account.jid)
         return Success(account, data)
 
 

@@ -1,10 +1,13 @@
-"""The connections that have not logged in: how many there are, in all and from each address."""
+"""The connections that have not logged in: how many there are, in all and by address, and for how long.
+
+All have the same time for it, so one timer does for all of them: for the one that is here longest.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
@@ -27,13 +30,18 @@ class Stranger(Protocol):
     def stream_failed(self, error: StreamError) -> None:
         """End its stream with an error."""
 
+    def too_late(self) -> None:
+        """Its time is over: end its stream."""
+
 
 class Strangers:
     """All of them. What can be asked takes the same time however many there are."""
 
-    def __init__(self) -> None:
-        self._all: set[Stranger] = set()
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._all: dict[Stranger, float] = {}  # in the order in which they came, and when it is too late
         self._from: Counter[str] = Counter()
+        self._timer: Any = None
 
     def __len__(self) -> int:
         return len(self._all)
@@ -45,15 +53,29 @@ class Strangers:
         """How many come from an address."""
         return self._from[address]
 
-    def add(self, stranger: Stranger) -> None:
-        """One more."""
-        self._all.add(stranger)
+    def add(self, stranger: Stranger, seconds: float) -> None:
+        """One more; it has so many seconds to log in."""
+        self._all[stranger] = self._clock.seconds() + seconds
         self._from[stranger.address] += 1
+        if self._timer is None:
+            self._timer = self._clock.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        """End those whose time is over, and look again when it may be for the next."""
+        self._timer = None
+        now = self._clock.seconds()
+        while self._all:
+            stranger, end = next(iter(self._all.items()))
+            if end > now:
+                self._timer = self._clock.callLater(end - now, self._look)
+                return
+            self.remove(stranger)
+            stranger.too_late()
 
     def remove(self, stranger: Stranger) -> None:
         """One that logged in or is gone; nothing happens when it was not here."""
         if stranger in self._all:
-            self._all.remove(stranger)
+            del self._all[stranger]
             left = self._from[stranger.address] - 1
             if left:
                 self._from[stranger.address] = left

@@ -7,7 +7,7 @@ roster stays in the database.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgd.accounts.uses import Uses
 from msgd.routing.hooks import Acting, Hooks, hooks_of
@@ -16,6 +16,10 @@ from msgd.wire.jid import JID
 if TYPE_CHECKING:
     from msgd.routing.archiving import Preference
     from msgd.routing.session import Session
+
+
+#: One empty set for all accounts: Python makes a new one each time it is asked.
+NOBODY: Final[frozenset[JID]] = frozenset()
 
 
 class Mailbox:
@@ -59,8 +63,8 @@ class LiveAccount:
         self.id = id
         self.jid = jid
         self.sessions: dict[str, Session] = {}
-        self.subscribers: frozenset[JID] = frozenset()
-        self.subscriptions: frozenset[JID] = frozenset()
+        self.subscribers = NOBODY
+        self.subscriptions = NOBODY
         self.waiting = True
         self.mailbox = Mailbox()
         self.uses = Uses(0)

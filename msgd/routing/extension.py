@@ -257,6 +257,7 @@ class Extensions:
 
     def __init__(self) -> None:
         self.loaded: list[Extension] = []
+        self._advertising: list[Extension] = []  # those that have a stream feature
         #: Everything that the extensions declare as `guarded`.
         self.guarded: frozenset[str] = frozenset()
         self._iqs: dict[tuple[At, str, str], Callable[..., Awaitable[IqAnswer]]] = {}
@@ -281,6 +282,8 @@ class Extensions:
         if extension.uses is not None:
             extension.router.table.loaders.append((extension.uses, extension))
         self.loaded.append(extension)
+        if type(extension).stream_feature is not Extension.stream_feature:
+            self._advertising.append(extension)
         self.guarded |= extension.guarded
 
     def unload(self, extension: Extension) -> None:
@@ -302,6 +305,8 @@ class Extensions:
             for account in extension.router.table.accounts():
                 account.unhook(extension)
         self.loaded.remove(extension)
+        if extension in self._advertising:
+            self._advertising.remove(extension)
         self.guarded = frozenset().union(*(other.guarded for other in self.loaded))
 
     def iq_handler(self, at: At, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
@@ -315,6 +320,10 @@ class Extensions:
     def event_handlers(self, event: str) -> list[Callable[..., None]]:
         """Who wants to know of `event`."""
         return self._events[event]
+
+    def stream_features(self, domain: str, authenticated: bool) -> bytes:
+        """The stream features, serialised, that are offered before or after authentication."""
+        return b"".join([each.stream_feature(domain, authenticated) for each in self._advertising])
 
     def features(self, at: At = HOST) -> list[str]:
         """The service discovery features of the domain or of an account, sorted."""

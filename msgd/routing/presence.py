@@ -33,6 +33,7 @@ MOST_DIRECTED: Final = 1000
 
 _CAPABILITIES: Final = "http://jabber.org/protocol/caps c"
 _PRIORITY: Final = "jabber:client priority"
+_PLAIN_PRIORITY: Final = re.compile(rb"<priority>([0-9+-]+)</priority>")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,3}", re.ASCII)
 
 
@@ -219,8 +220,16 @@ def _priority(stanza: Stanza) -> int:
     count = stanza.children.count(_PRIORITY)
     if not count:
         return 0
-    # Parsed aside, so that the tree does not stay in memory with the stanza.
-    text = (parse(stanza.raw).findtext("{jabber:client}priority") or "").strip()
+    text = _priority_text(stanza.raw).strip()
     if count > 1 or _INTEGER.fullmatch(text) is None or not -128 <= int(text) <= 127:
         raise StanzaError("bad-request", "a priority is one integer from -128 to 127")
     return int(text)
+
+
+def _priority_text(raw: bytes) -> str:
+    """The text of the child `<priority/>`, which there is."""
+    plain = _PLAIN_PRIORITY.search(raw)
+    if plain is not None and raw.count(b"priority") == 2:  # so that this is it, and no other
+        return plain[1].decode()
+    # Parsed aside, so that the tree does not stay in memory with the stanza.
+    return parse(raw).findtext("{jabber:client}priority") or ""

@@ -6,6 +6,7 @@ order of its version. Source: RFC 6121 §2; proved by the transcripts rfc6121/02
 
 from __future__ import annotations
 
+import re
 import secrets
 import unicodedata
 from itertools import count
@@ -37,6 +38,11 @@ MOST_GROUPS: Final = 50
 #: Characters of a contact's name, and of a group's: as long as the longest part of an address.
 LONGEST_NAME: Final = 1023
 
+#: A request for the roster as nearly every client sends it; anything else takes a parser.
+_USUAL_REQUEST: Final = re.compile(
+    rf"<iq [^<>]*><query xmlns=[\"']{NAMESPACE}[\"'](?: ver=[\"']([0-9]*)[\"'])? ?"
+    r"(?:/>|></query>)</iq>".encode()
+)
 _ITEM: Final = f"{{{NAMESPACE}}}item"
 _GROUP: Final = f"{{{NAMESPACE}}}group"
 _FEATURES: Final = b"<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>"
@@ -82,11 +88,8 @@ class Roster(Extension):
     @on_iq("get", NAMESPACE, "query", at=(OWN,))
     async def tell(self, stanza: Stanza) -> bytes:
         """§2.2, §2.6.2: the whole roster, or nothing and then the changes as pushes."""
-        query = _query(stanza)
-        if query.find(_ITEM) is not None:
-            raise StanzaError("bad-request", "who asks for the roster sends no item")
         session, account = await self._asker(stanza)
-        known = _version(query.get("ver"))
+        known = _version(_asked_version(stanza))
         hold = self._hold(session)
         try:
             few = len(account.subscribers) + len(account.subscriptions) <= _FEW
@@ -96,8 +99,11 @@ class Roster(Extension):
             if not copy.whole:
                 hold.interim += copy.items
         finally:
-            # What is held is sent behind the result, which leaves when this coroutine is through.
-            self.router.clock.callLater(0, self._release, session)
+            if hold.pushes or hold.interim:
+                # They are sent behind the result, which leaves when this coroutine is through.
+                self.router.clock.callLater(0, self._release, session)
+            else:
+                self._release(session)  # nothing can come before it
         return _copy(copy)
 
     @on_iq("set", NAMESPACE, "query", at=(OWN,))
@@ -197,6 +203,17 @@ def _query(stanza: Stanza) -> Element:
     if query is None:  # the dispatch found it by its name
         raise StanzaError("bad-request")
     return query
+
+
+def _asked_version(stanza: Stanza) -> str | None:
+    """The version that a request for the roster names. Raises StanzaError for one with an item."""
+    usual = _USUAL_REQUEST.fullmatch(stanza.raw)
+    if usual is not None:
+        return usual[1].decode() if usual[1] is not None else None
+    query = _query(stanza)
+    if query.find(_ITEM) is not None:
+        raise StanzaError("bad-request", "who asks for the roster sends no item")
+    return query.get("ver")
 
 
 def _version(text: str | None) -> int | None:

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, delete, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, bindparam, delete, exists, func, or_, select, update
 
+from msgd.routing.account import NOBODY
 from msgd.routing.subscription import Contact, Inbound, Outbound, State
 from msgd.storage import schema
 from msgd.storage.database import Connection
@@ -96,8 +97,6 @@ _REQUESTS: Final = (
     .where(_request.c.account_id == _OWNER)
     .order_by(_request.c.received)
 )
-_ANY_REQUEST: Final = select(_request.c.jid).where(_request.c.account_id == _OWNER).limit(1)
-_ANY_ASKED: Final = select(_item.c.jid).where(_item.c.account_id == _OWNER, _item.c.ask).limit(1)
 _REQUEST_COUNT: Final = select(func.count()).select_from(_request).where(_request.c.account_id == _OWNER)
 _PUT_REQUEST: Final = upsert(_request, "stanza", "received")
 _DROP_REQUEST: Final = delete(_request).where(
@@ -157,6 +156,8 @@ class Removal(NamedTuple):
 def summary(connection: Connection, account_id: int) -> tuple[frozenset[JID], frozenset[JID]]:
     """The contacts that see the account's presence, and those whose presence it sees."""
     rows = connection.all(_SUBSCRIPTIONS, {"account_id": account_id})
+    if not rows:
+        return NOBODY, NOBODY
     subscribers = frozenset(JID.parse(jid) for jid, kind in rows if kind != "to")
     return subscribers, frozenset(JID.parse(jid) for jid, kind in rows if kind != "from")
 
@@ -245,10 +246,12 @@ def waiting(connection: Connection, account_id: int) -> tuple[list[bytes], list[
     return [stanza for _, stanza in requests], [JID.parse(jid) for (jid,) in asked]
 
 
-def anything_waits(connection: Connection, account_id: int) -> bool:
-    """Whether `waiting` has anything to tell."""
-    owner = {"account_id": account_id}
-    return connection.one(_ANY_REQUEST, owner) is not None or connection.one(_ANY_ASKED, owner) is not None
+def anything_waits(account_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether `waiting` has anything to tell, as a part of another statement."""
+    return or_(
+        exists().where(_request.c.account_id == account_id),
+        exists().where(_item.c.account_id == account_id, _item.c.ask),
+    )
 
 
 def _current(connection: Connection, account_id: int) -> tuple[int, int]:

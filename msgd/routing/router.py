@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from msgd.accounts.accounts import Accounts
 from msgd.config import Config
+from msgd.coroutines import begin
 from msgd.negotiation.strangers import Strangers
 from msgd.routing.account import LiveAccount
 from msgd.routing.delivery import deliver_iq, deliver_message
@@ -80,7 +81,7 @@ class Router:
         table.elsewhere = Nowhere(self.fail)
         self.extensions = Extensions()
         #: Streams that have not bound a resource yet.
-        self.streams = Strangers()
+        self.streams = Strangers(clock)
         #: Who speaks for domains that are not ours, by domain; also in `table.destinations`.
         self.components: dict[str, Component] = {}
         #: The session that changes its own account's password just now; it alone goes on.
@@ -304,7 +305,7 @@ class Router:
             self.fail(stanza, StanzaError("service-unavailable"))
             return
         asker = self.table.session(stanza.from_) if stanza.from_ is not None else None
-        Deferred.fromCoroutine(self._answer(handler, stanza, addressed, asker))
+        begin(self._answer(handler, stanza, addressed, asker))
 
     async def _answer(
         self, handler: Callable[..., Any], stanza: Stanza, addressed: bool, asker: Session | None

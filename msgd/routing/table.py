@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, exists, func, select
 from twisted.internet.defer import Deferred
 
 from msgd.accounts.uses import Uses
+from msgd.coroutines import begin
 from msgd.routing import roster_store
 from msgd.routing.account import LiveAccount
 from msgd.routing.destination import Destination
@@ -21,9 +22,14 @@ from msgd.storage import schema
 from msgd.storage.database import Connection, Database, DatabaseFault
 from msgd.wire.jid import JID
 
-_FIND: Final = select(schema.account.c.id, schema.account.c.uses).where(
-    schema.account.c.domain == bindparam("domain"), schema.account.c.name == bindparam("name")
-)
+_account = schema.account
+#: The account, and whether there is anything to be read of what few accounts have.
+_FIND: Final = select(
+    _account.c.id,
+    _account.c.uses,
+    roster_store.anything_waits(_account.c.id),
+    exists().where(schema.spool.c.account_id == _account.c.id, schema.WAITING),
+).where(_account.c.domain == bindparam("domain"), _account.c.name == bindparam("name"))
 _STORED: Final = select(
     func.count(), func.coalesce(func.sum(schema.spool.c.size), 0)
 ).where(schema.spool.c.account_id == bindparam("account_id"), schema.WAITING)  # fmt: skip
@@ -92,9 +98,8 @@ class Table:
             self._loading[bare].append(waiting)
         else:
             self._loading[bare] = [waiting]
-            Deferred.fromCoroutine(self._database.look_up(lambda c: self._read(c, bare))).addBoth(
-                lambda result: self._loaded(bare, result)
-            )
+            reading = self._database.look_up(lambda c: self._read(c, bare))
+            begin(reading, lambda account: self._loaded(bare, account), lambda e: self._not_loaded(bare, e))
         return waiting
 
     def load_now(self, bare: JID) -> LiveAccount | None:
@@ -118,12 +123,16 @@ class Table:
             except DatabaseFault:
                 pass  # those who wait for it are told
 
-    def _loaded(self, bare: JID, result: object) -> None:
-        if isinstance(result, LiveAccount):
-            result = self._accounts.setdefault(bare, result)
-            self.cool(result)
+    def _loaded(self, bare: JID, account: LiveAccount | None) -> None:
+        if account is not None:
+            account = self._accounts.setdefault(bare, account)
+            self.cool(account)
         for waiting in self._loading.pop(bare):
-            waiting.callback(result)  # type: ignore[arg-type]  # an account, None, or a Failure
+            waiting.callback(account)
+
+    def _not_loaded(self, bare: JID, error: Exception) -> None:
+        for waiting in self._loading.pop(bare):
+            waiting.errback(error)
 
     def add(self, session: Session) -> None:
         """Enter a session under its address."""
@@ -161,14 +170,15 @@ class Table:
         found = connection.one(_FIND, {"domain": bare.domain, "name": bare.local})
         if found is None:
             return None
-        account = LiveAccount(found[0], bare)
-        account.subscribers, account.subscriptions = roster_store.summary(connection, account.id)
-        account.waiting = roster_store.anything_waits(connection, account.id)
-        stored = connection.one(_STORED, {"account_id": account.id})
+        id, uses, requests_wait, messages_wait = found
+        account = LiveAccount(id, bare)
+        account.waiting = requests_wait
+        account.subscribers, account.subscriptions = roster_store.summary(connection, id)
+        stored = connection.one(_STORED, {"account_id": id}) if messages_wait else None
         if stored is not None:
             account.mailbox.count, account.mailbox.size = stored
-        if found[1]:
-            account.uses = Uses(found[1])
+        if uses:
+            account.uses = Uses(uses)
             for use, loader in self.loaders:
                 if account.uses & use:
                     loader.load(connection, account)

@@ -113,8 +113,11 @@ class Database(ABC):
         A read that begins after a write was reported sees it.
         """
 
-    async def look_up(self, work: Callable[[Connection], T]) -> T:
-        """As `read`, for a few rows by their keys: an engine may have a quicker way for that."""
+    async def look_up(self, work: Callable[[Connection], T], alone: bool = False) -> T:
+        """As `read`, for a few rows by their keys: an engine may have a quicker way for that.
+
+        `alone` says that `work` is one statement, which needs no other to agree with.
+        """
         return await self.read(work)
 
     @abstractmethod

@@ -67,10 +67,10 @@ class SqliteDatabase(Database):
         self._readers.put(work, result)
         return await result
 
-    async def look_up(self, work: Callable[[Connection], T]) -> T:
+    async def look_up(self, work: Callable[[Connection], T], alone: bool = False) -> T:
         """See `Database.look_up`."""
         self._must_be_open()
-        return self._look_ups.do(work) if self._look_ups.quick else await self.read(work)
+        return self._look_ups.do(work, alone) if self._look_ups.quick else await self.read(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """See `Database.write`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyexpat
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from msgd.wire import expat
@@ -14,6 +15,9 @@ from msgd.wire.xml import STREAM_NAMESPACE
 
 #: Bytes of a stream header.
 MAX_HEADER: Final = 4096
+
+#: A longer one is read anew each time, so that what is remembered is bounded.
+_LONGEST_USUAL: Final = 512
 
 #: ASCII that means itself in an attribute value; names of attributes that are looked at below.
 _VALUE: Final = rb"(?:'[ !#-%(-;=?-~]*'|\"[ !#-%(-;=?-~]*\")"
@@ -40,12 +44,13 @@ class Header:
     raw: bytes
 
 
-def _usual_header(data: bytes) -> tuple[Header, bytes] | None:
+@lru_cache(maxsize=256)  # of one kind of client all send the same bytes
+def _usual_header(data: bytes) -> Header | None:
     """The header in the form that nearly every client sends, without a parser made for it.
 
     None for anything else, whatever it is: `parse_header` then looks closely.
     """
-    match = _USUAL.match(data)
+    match = _USUAL.fullmatch(data)
     if match is None:
         return None
     found: dict[bytes, str] = {}
@@ -55,7 +60,7 @@ def _usual_header(data: bytes) -> tuple[Header, bytes] | None:
         found[name] = (single or double).decode()
     if found.get(b"xmlns:stream") != STREAM_NAMESPACE or b"xmlns" not in found:
         return None
-    header = Header(
+    return Header(
         namespace=found[b"xmlns"],
         to=found.get(b"to"),
         from_=found.get(b"from"),
@@ -64,14 +69,14 @@ def _usual_header(data: bytes) -> tuple[Header, bytes] | None:
         plain=True,
         raw=b"<stream:stream" + match[1] + b">",
     )
-    return header, data[match.end() :]
 
 
 def parse_header(data: bytes) -> tuple[Header | None, bytes]:
     """The stream header at the start of `data` and the bytes behind it, once it is complete."""
-    usual = _usual_header(data)
+    end = data.find(b">", data.find(b"<stream:")) + 1  # the usual form has no other '>' in it
+    usual = _usual_header(data[:end]) if 0 < end <= _LONGEST_USUAL else None
     if usual is not None:
-        return usual
+        return usual, data[end:]
     # UTF-16 and UTF-32, with or without a mark; told by as few bytes as may have come.
     if data[:1] in (b"\xff", b"\xfe", b"\x00") or data[:2] == b"<\x00":
         raise StreamError("unsupported-encoding", "the stream has to be UTF-8")

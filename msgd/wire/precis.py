@@ -6,6 +6,7 @@ because the library's takes time with the square of the length for some characte
 Katakana dots), which a stranger could use to keep the server busy.
 """
 
+import re
 from functools import lru_cache
 
 from precis_i18n.context import context_rule_error
@@ -27,12 +28,18 @@ _FREE_FORM = frozenset({PVALID, FREE_PVAL})
 _WHOLE_TEXT = frozenset(map(chr, (0x30FB, *range(0x660, 0x66A), *range(0x6F0, 0x6FA))))
 
 
+# All of ASCII but capitals, spaces and controls is its own prepared form (RFC 8264 §8.1, §9.11).
+_PLAIN = re.compile(r"[!-@\[-~]+")
+
+
 class PrecisError(ValueError):
     """A text has no prepared form. `str()` is a short reason without the text."""
 
 
 def username(text: str) -> str:
     """Return `text` prepared with UsernameCaseMapped (RFC 8265 §3.3). Raises PrecisError."""
+    if len(text) <= LONGEST_INPUT and _PLAIN.fullmatch(text):
+        return text
     return _prepare(text, _username, _IDENTIFIER)
 
 

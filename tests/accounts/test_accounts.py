@@ -215,6 +215,15 @@ def test_the_memory_of_names_is_bounded(world: World, monkeypatch: pytest.Monkey
     assert len(world.accounts._names) == 10
 
 
+def test_after_a_login_nothing_is_remembered_for_it(world: World) -> None:
+    world.wait(world.accounts.create(JULIET, "secret"))
+    account, _ = world.wait(world.accounts.for_login(JULIET, "SCRAM-SHA-1"))
+    assert account is not None and len(world.accounts._names) == 1
+    world.accounts.logged_in(JULIET)
+    assert not world.accounts._names
+    assert world.wait(world.accounts.for_login(JULIET, "SCRAM-SHA-1"))[0] == account
+
+
 def test_a_change_during_a_read_is_not_hidden_by_it(world: World) -> None:
     reading = world.start(world.accounts.find(ROMEO))  # begins before, ends after the change
     creating = world.start(world.accounts.create(ROMEO, "x"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Select, delete, func, insert, select
 from twisted.internet.interfaces import IReactorFromThreads
 
 from msgd.routing import roster_store, subscription
@@ -77,6 +77,11 @@ class Store:
 
     def summary(self) -> tuple[frozenset[JID], frozenset[JID]]:
         return self._database.read_now(lambda c: roster_store.summary(c, self.account))
+
+    def read(self, statement: Select[Any]) -> object:
+        row = self._database.read_now(lambda connection: connection.one(statement))
+        assert row is not None
+        return row[0]
 
     def rows(self, table: str) -> int:
         def count(connection: Connection) -> int:
@@ -221,8 +226,12 @@ def test_what_was_asked_is_known(store: Store) -> None:
 
 
 def test_whether_anything_waits(store: Store) -> None:
+    statement = select(roster_store.anything_waits(schema.account.c.id)).where(
+        schema.account.c.id == store.account
+    )
+
     def look() -> bool:
-        return cast(bool, store.write(roster_store.anything_waits))
+        return cast(bool, store.read(statement))
 
     assert not look()
     store.step("sends", "subscribe", JULIET)

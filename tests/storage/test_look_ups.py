@@ -27,17 +27,20 @@ def _count(connection: Connection) -> int:
 
 
 class Disk:
-    """A clock in which each look-up takes as long as one is told."""
+    """A clock in which each look-up takes as long as one is told, and reads as much."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.takes = 0.0
+        self.reads = 0
+        self.read = 0
 
     def seconds(self) -> float:
         return self.now
 
     def work(self, connection: Connection) -> int:
         self.now += self.takes
+        self.read += self.reads
         return _count(connection)
 
 
@@ -50,9 +53,14 @@ def file(tmp_path: Path) -> Iterator[SqliteFile]:
 
 def test_a_slow_look_up_sends_the_next_ones_to_the_threads(file: SqliteFile) -> None:
     disk = Disk()
-    look_ups = LookUps(file, disk.seconds)
-    for takes, quick in ((0.0, True), (0.0019, True), (0.0021, False)):
-        disk.takes = takes
+    look_ups = LookUps(file, disk.seconds, lambda: disk.read)
+    for takes, reads, quick in (
+        (0.0, 0, True),
+        (0.0019, 0, True),
+        (0.0021, 0, True),
+        (0.0021, 8, False),
+    ):
+        disk.takes, disk.reads = takes, reads
         assert look_ups.do(disk.work) == 0
         assert look_ups.quick is quick
     disk.now += 1.0

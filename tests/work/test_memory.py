@@ -26,7 +26,7 @@ from msgd.wire.xmlstream import Limits, XMLStream
 from tests.routing.world import World
 
 #: Bytes of the Python objects of one session: connection, stream, session, account, stream management.
-_FIXED = 2900
+_FIXED = 2450
 #: Bytes for a stanza in the queue, beside its own.
 _EACH = 60
 
