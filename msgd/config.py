@@ -20,6 +20,7 @@ from msgd.limits import (
     Ping,
     PrivateStorage,
     PubSub,
+    Push,
     Sessions,
     Spool,
     StreamManagement,
@@ -66,6 +67,7 @@ class Config:
     private_storage: PrivateStorage = PrivateStorage()
     vcard: VCard = VCard()
     pubsub: PubSub = PubSub()
+    push: Push = Push()
     contact: Contact = Contact()
     version: Version = Version()
     console: Console = Console()

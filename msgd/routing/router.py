@@ -336,12 +336,14 @@ class Router:
         """Send an IQ of the server's own and wait for its result.
 
         Raises StanzaError: the peer's error, or remote-server-timeout after `timeout` seconds.
-        The id is chosen here; `iq.from_` has to be an address of this server.
+        The id is chosen here; `iq.from_` has to be an address of this server, and `iq.children` name what it
+        asks, as it may be a service here that is asked.
         """
         id = secrets.token_hex(8)
         assert iq.to is not None and iq.from_ is not None  # the caller's part
-        content = iq.content
-        request = Stanza.build("iq", to=iq.to, from_=iq.from_, type=iq.type, id=id, content=content)
+        request = Stanza.build(
+            "iq", to=iq.to, from_=iq.from_, type=iq.type, id=id, content=iq.content, children=iq.children
+        )
         answer: Deferred[Stanza] = Deferred()
         timer = self.clock.callLater(timeout, self._timed_out, id)
         self._asked[id] = (iq.to, answer, timer)
@@ -421,7 +423,7 @@ def _error_of(stanza: Stanza) -> StanzaError:
             namespace, _, name = child.tag[1:].partition("}")
             if namespace == "urn:ietf:params:xml:ns:xmpp-stanzas" and name != "text":
                 try:
-                    return StanzaError(name)
+                    return StanzaError(name, type=error.get("type"))
                 except ValueError:
                     break
     return StanzaError("undefined-condition")

@@ -25,6 +25,7 @@ from msgd.xeps.xep_0280_carbons import Carbons
 from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
 from msgd.xeps.xep_0352_client_state import ClientState
+from msgd.xeps.xep_0357_push import Push
 from msgd.xeps.xep_0359_stanza_ids import StanzaIds
 from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0424_retraction import MessageRetraction
@@ -50,6 +51,7 @@ ALL: Final[tuple[type[Extension], ...]] = (
     MessageRetraction,
     Carbons,
     ClientState,
+    Push,
     Ping,
     LastActivity,
     SoftwareVersion,
