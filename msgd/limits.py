@@ -14,8 +14,8 @@ removed contacts remembered, 200 (`routing/roster_store.py`) · subscription req
 presence of a session, 1,000 (`routing/presence.py`) ·
 kinds of clients, 5,000, and nodes that one wants to hear of, 100 (`xeps/client_capabilities.py`) · names of
 nodes and items, 1,023 characters, subscriptions, members and outcasts of a node, 1,000
-(`xeps/pubsub/service.py`) · pushes on their way to one app server, 500, and registrations waiting for it, 10,000
-(`xeps/push/publisher.py`), characters of a node there, 1,023, of the form that goes with it, 4,096
+(`xeps/pubsub/service.py`) · pushes on their way to one app server, 500, registrations that wait for it,
+10,000 (`xeps/push/publisher.py`), characters of a node there, 1,023, of the form that goes with it, 4,096
 (`xeps/xep_0357_push.py`).
 """
 

@@ -299,8 +299,8 @@ blocked_address = Table(
     Column("jid", Text, primary_key=True),
 )
 
-#: XEP-0377: whom users reported, for the operator. `reason` is "spam" or "abuse", `messages` a JSON list of
-#: the stanza-ids that the report names.
+#: XEP-0377: whom users reported, for the operator. `reason` is "spam", "abuse" or what the report says,
+#: `messages` a JSON list of the stanza-ids that it names.
 abuse_report = Table(
     "abuse_report",
     metadata,
