@@ -105,6 +105,14 @@ class Limits:
         unit="addresses",
         maximum=100_000,
     )
+    first_contacts: int = option(
+        60,
+        """Strangers that an account may write to, or ask for a subscription, in an hour: addresses that do
+        not share presence with it and have not written to it; 0: no limit. Nobody makes so many
+        acquaintances; who sends spam needs thousands. Messages to one of them are not counted.""",
+        unit="addresses",
+        maximum=100_000,
+    )
     remembered_accounts: int = option(
         10_000,
         """Accounts kept in memory after their last session ended (roster and all, some KiB each), so

@@ -7,7 +7,8 @@ roster stays in the database.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, Final
 
 from msgd.accounts.uses import Uses
 from msgd.routing.hooks import Acting, Hooks, hooks_of
@@ -16,6 +17,10 @@ from msgd.wire.jid import JID
 if TYPE_CHECKING:
     from msgd.routing.archiving import Preference
     from msgd.routing.session import Session
+
+
+#: Shared by all accounts that have not written to anybody yet.
+_NOBODY: Final[frozenset[JID]] = frozenset()
 
 
 class Mailbox:
@@ -49,11 +54,12 @@ class LiveAccount:
     may wait for the account's answer, or for that of a contact; False when it is known that none do.
     `uses` says for which extensions there is more in the database, `extras` has what they keep in memory,
     by their classes; `hooks` is who acts on the account's stanzas, None for nobody. `archive` says which
-    messages its archive keeps, None for none.
+    messages its archive keeps, None for none. `peers` are addresses to which it has sent something before
+    (`first_contacts.py`): some of them, and without a word about who it was.
     """
 
-    __slots__ = ("archive", "extras", "hooks", "id", "jid", "mailbox", "sessions", "subscribers",
-                 "subscriptions", "uses", "waiting")  # fmt: skip
+    __slots__ = ("archive", "extras", "hooks", "id", "jid", "mailbox", "peers", "sessions",
+                 "subscribers", "subscriptions", "uses", "waiting")  # fmt: skip
 
     def __init__(self, id: int, jid: JID) -> None:
         self.id = id
@@ -67,6 +73,7 @@ class LiveAccount:
         self.hooks: Hooks | None = None
         self.extras: dict[type, Any] | None = None
         self.archive: Preference | None = None
+        self.peers: AbstractSet[JID] = _NOBODY
 
     def hook(self, extension: Acting) -> None:
         """Have the extension act on this account's stanzas from now on."""

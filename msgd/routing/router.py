@@ -21,6 +21,7 @@ from msgd.negotiation.strangers import Strangers
 from msgd.routing.account import LiveAccount
 from msgd.routing.delivery import deliver_iq, deliver_message
 from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
+from msgd.routing.first_contacts import FirstContacts
 from msgd.routing.hooks import Dropped
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
@@ -76,6 +77,7 @@ class Router:
         self.accounts = accounts
         self.table = table
         self.extensions = Extensions()
+        self.first_contacts = FirstContacts(self)
         #: Streams that have not bound a resource yet.
         self.streams = Strangers()
         #: The session that changes its own account's password just now; it alone goes on.
@@ -98,11 +100,15 @@ class Router:
             if stanza.kind == "message":
                 if stanza.to is None:
                     stanza.to = session.jid.bare
+                elif stanza.to not in session.account.peers:
+                    self.first_contacts.meet(session.account, stanza)
                 taken = self.route(stanza, receipt)
             elif stanza.kind == "iq":
                 self._check_iq(stanza)
                 self._iq(stanza)
             else:
+                if stanza.type == "subscribe":
+                    self.first_contacts.meet(session.account, stanza)
                 self.presence.from_client(session, stanza)
         except StanzaError as error:
             self.fail(stanza, error)

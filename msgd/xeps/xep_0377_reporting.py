@@ -1,8 +1,8 @@
 """XEP-0377 Blocking Command Reports: why somebody was blocked, for those who run the server.
 
 Comes as a part of the blocking command (`xep_0191_blocking.py`), which no report stops (§6). Reports are
-kept for the operator, who lists them on the console (`reports`); nothing is forwarded, whatever the user would
-allow (§5).
+kept for the operator, who lists them on the console (`reports`); nothing is forwarded, whatever the user
+would allow (§5).
 """
 
 from __future__ import annotations
