@@ -30,6 +30,7 @@ from msgd.options import ConfigError, Fault, Source, declared_options, read_sect
 from msgd.sections import (
     Console,
     Contact,
+    ExternalServices,
     Host,
     Listen,
     Log,
@@ -69,6 +70,7 @@ class Config:
     pubsub: PubSub = PubSub()
     push: Push = Push()
     contact: Contact = Contact()
+    external_services: ExternalServices = ExternalServices()
     version: Version = Version()
     console: Console = Console()
     log: Log = Log()

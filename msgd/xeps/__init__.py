@@ -21,6 +21,7 @@ from msgd.xeps.xep_0198_stream_management import StreamManagement
 from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
+from msgd.xeps.xep_0215_external_services import ExternalServices
 from msgd.xeps.xep_0280_carbons import Carbons
 from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
@@ -56,6 +57,7 @@ ALL: Final[tuple[type[Extension], ...]] = (
     LastActivity,
     SoftwareVersion,
     EntityTime,
+    ExternalServices,
     PrivateStorage,
     VCardTemp,
     PublishSubscribe,
