@@ -20,6 +20,7 @@ from msgd.limits import (
     Ping,
     PrivateStorage,
     PubSub,
+    Push,
     Sessions,
     Spool,
     StreamManagement,
@@ -30,6 +31,7 @@ from msgd.sections import (
     Component,
     Console,
     Contact,
+    ExternalServices,
     Host,
     Listen,
     Log,
@@ -67,7 +69,9 @@ class Config:
     private_storage: PrivateStorage = PrivateStorage()
     vcard: VCard = VCard()
     pubsub: PubSub = PubSub()
+    push: Push = Push()
     contact: Contact = Contact()
+    external_services: ExternalServices = ExternalServices()
     version: Version = Version()
     console: Console = Console()
     log: Log = Log()

@@ -14,7 +14,9 @@ removed contacts remembered, 200 (`routing/roster_store.py`) · subscription req
 presence of a session, 1,000 (`routing/presence.py`) ·
 kinds of clients, 5,000, and nodes that one wants to hear of, 100 (`xeps/client_capabilities.py`) · names of
 nodes and items, 1,023 characters, subscriptions, members and outcasts of a node, 1,000
-(`xeps/pubsub/service.py`).
+(`xeps/pubsub/service.py`) · pushes on their way to one app server, 500, registrations that wait for it,
+10,000 (`xeps/push/publisher.py`), characters of a node there, 1,023, of the form that goes with it, 4,096
+(`xeps/xep_0357_push.py`).
 """
 
 from __future__ import annotations
@@ -100,6 +102,14 @@ class Limits:
         1000,
         """Addresses that one account may block (XEP-0191). They are in memory while the account is, some
         100 bytes each, and every stanza is compared with them.""",
+        unit="addresses",
+        maximum=100_000,
+    )
+    first_contacts: int = option(
+        60,
+        """Strangers that an account may write to, or ask for a subscription, in an hour: addresses that do
+        not share presence with it and have not written to it; 0: no limit. Nobody makes so many
+        acquaintances; who sends spam needs thousands. Messages to one of them are not counted.""",
         unit="addresses",
         maximum=100_000,
     )
@@ -329,4 +339,36 @@ class PubSub:
         unit="bytes",
         minimum=MEBIBYTE,
         maximum=1024 * MEBIBYTE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Push notifications (XEP-0357): app servers are told that messages wait for a sleeping phone."""
+
+    registrations: int = option(
+        20,
+        """App servers that one account may have told: one for each device, and some that were lost.""",
+        unit="registrations",
+        minimum=1,
+        maximum=1000,
+    )
+    hibernation: int = option(
+        86400,
+        """How long the session of a device that can be woken by a push waits for it, where that is longer
+        than `stream_management.resume`; 0: no longer than others. Phones that sleep come back when a push
+        wakes them up; what they missed of presence and groups is there only if their session still is.""",
+        unit="seconds",
+        maximum=7 * 86400,
+    )
+    tells: str = option(
+        "count",
+        """What a push says: "count" how many messages wait, "sender" also from whom the last is, "body" also
+        what it says, where it is not encrypted. App servers and the makers of phones read it.""",
+        choices=("count", "sender", "body"),
+    )
+    text: str = option(
+        "",
+        """What stands in the place of the text where that is not told, for app servers that show something
+        only if there is one: "New message"; empty: nothing.""",
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Protocol, TypeVar, get_args, get_origin, get_type_hints, runtime_checkable
 
 _T = TypeVar("_T")
 _KEY: Final = "option"
@@ -33,6 +34,8 @@ class Option:
     choices: tuple[str, ...] = ()
     #: It is read at the start only; a reload says so and keeps the old value.
     restart: bool = False
+    #: It has to be there.
+    required: bool = False
 
 
 def option(
@@ -44,14 +47,26 @@ def option(
     maximum: int | None = None,
     choices: tuple[str, ...] = (),
     restart: bool = False,
+    required: bool = False,
 ) -> Any:
     """Declare an option as the value of a dataclass field.
 
     Integers have at least `minimum` (0 unless said) and at most `maximum`; texts are one of `choices`,
-    if there are any. An option of type `X | None` is switched off by `false`, or by "" if it is a path.
+    if there are any. An option of type `X | None` is switched off by `false`, or by "" if it is a path. One
+    of type `tuple[Table, ...]`, where `Table` is a dataclass of options, is a list of tables, written as
+    `[[section.name]]`. What is wrong with several options of a table together its method `faults` tells (see
+    `Checked`).
     """
-    declared = Option(" ".join(doc.split()), unit, minimum, maximum, choices, restart)
+    declared = Option(" ".join(doc.split()), unit, minimum, maximum, choices, restart, required)
     return dataclasses.field(default=default, metadata={_KEY: declared})
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A section or table that looks at its options together."""
+
+    def faults(self) -> Iterable[tuple[str, str, str]]:
+        """Option, what is wrong, and the remedy, for each fault."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,9 @@ class Source:
     def where(self, section: str, key: str = "") -> str:
         """File and line of an option, as far as known."""
         inner = f"{section}.{key}".strip(".")
-        for place in ((section, key), (inner, ""), (section, "")):
+        # A list of tables may be written into one line.
+        outer, _, last = re.sub(r"\[\d+\]$", "", section).rpartition(".")
+        for place in ((section, key), (inner, ""), (section, ""), (outer, last)):
             if place in self._lines:
                 return f"{self.name}:{self._lines[place]}"
         return self.name
@@ -104,11 +121,15 @@ def _lines_of_keys(text: str) -> dict[tuple[str, str], int]:
     """Where each section begins and each key stands. A guide for the eye: tomllib keeps no lines."""
     found: dict[tuple[str, str], int] = {}
     section = ""
+    counts: Counter[str] = Counter()
     for number, whole in enumerate(text.splitlines(), 1):
         line = whole[:_LONGEST_KEY]
         header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
         if header:
             section = header[1].replace('"', "").replace("'", "")
+            if line.lstrip().startswith("[["):
+                counts[section] += 1
+                section = numbered(section, counts[section])
             found.setdefault((section, ""), number)
             continue
         key = re.match(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*[\w-]+)*)\s*=""", line)
@@ -118,6 +139,11 @@ def _lines_of_keys(text: str) -> dict[tuple[str, str], int]:
             found.setdefault((inner, parts[-1]), number)
             found.setdefault((inner, ""), number)
     return found
+
+
+def numbered(name: str, number: int) -> str:
+    """What the table of this number, from 1, in a list of tables is called in faults."""
+    return f"{name}[{number}]"
 
 
 @dataclass(frozen=True)
@@ -142,8 +168,14 @@ class Declared:
 
     @property
     def is_list(self) -> bool:
-        """Whether it is a list of texts."""
+        """Whether it is a list of texts, or of tables."""
         return get_origin(self.base) is tuple
+
+    @property
+    def table(self) -> type[Any] | None:
+        """The declaration of one table, where it is a list of these."""
+        inside = get_args(self.base)[0] if self.is_list else None
+        return inside if isinstance(inside, type) and dataclasses.is_dataclass(inside) else None
 
 
 def declared_options(section: type[Any]) -> tuple[Declared, ...]:
@@ -164,6 +196,7 @@ def read_section(section: type[_T], name: str, table: object, source: Source) ->
         source.fault("", name, "must be a section", f"write [{name}]")
         table = {}
     declared = {each.name: each for each in declared_options(section)}
+    before = len(source.faults)
     values: dict[str, Any] = {}
     for key, value in table.items():
         found = declared.get(key)
@@ -171,10 +204,28 @@ def read_section(section: type[_T], name: str, table: object, source: Source) ->
             source.fault(name, key, f"unknown option `{key}`", remedy_for(key, declared))
             continue
         try:
-            values[key] = _convert(value, found, source.directory)
+            if found.table is not None:
+                values[key] = _read_tables(found.table, f"{name}.{key}", value, source)
+            else:
+                values[key] = _convert(value, found, source.directory)
         except _Refused as refused:
             source.fault(name, key, refused.what, refused.remedy)
-    return section(**values)
+    for each in declared.values():
+        if each.option.required and each.name not in table:
+            source.fault(name, each.name, "is missing", f"write {each.name} = …")
+    made = section(**values)
+    if isinstance(made, Checked) and len(source.faults) == before:
+        for key, what, remedy in made.faults():
+            source.fault(name, key, what, remedy)
+    return made
+
+
+def _read_tables(table: type[_T], name: str, value: object, source: Source) -> tuple[_T, ...]:
+    if not isinstance(value, list):
+        raise _Refused("must be a list of sections", f"write [[{name}]]")
+    return tuple(
+        read_section(table, numbered(name, number), each, source) for number, each in enumerate(value, 1)
+    )
 
 
 def remedy_for(key: str, known: Iterable[str], places: Mapping[str, str] | None = None) -> str:
@@ -224,7 +275,8 @@ def _convert_integer(value: object, declared: Declared) -> int:
         raise _Refused(f"must be a whole number{unit}{off}, not {_show(value)}", remedy)
     if value < least or (most is not None and value > most):
         bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise _Refused(f"must be {bounds}{unit}, not {value}", f"the default is {declared.default}")
+        default = "false" if declared.default is None else declared.default
+        raise _Refused(f"must be {bounds}{unit}, not {value}", f"the default is {default}")
     return value
 
 

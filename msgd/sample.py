@@ -59,7 +59,19 @@ def _option(declared: Declared) -> str:
     if option.restart:
         notes.append("read at the start")
     doc = option.doc + (f" ({', '.join(notes)})" if notes else "")
-    return f"{_comment(doc)}#{declared.name} = {_value(declared)}\n"
+    tables = _tables(declared.table) if declared.table is not None else ""
+    return f"{_comment(doc)}{tables}#{declared.name} = {_value(declared)}\n"
+
+
+def _tables(table: type[Any]) -> str:
+    """What stands in each table of a list."""
+    lines: list[str] = []
+    for each in declared_options(table):
+        bounds = f" ({each.option.unit})" if each.option.unit else ""
+        default = "" if each.option.required else f" [{_value(each)}]"
+        text = f"{each.name}{default}: {each.option.doc}{bounds}"
+        lines += textwrap.wrap(text, _WIDTH - 6, subsequent_indent="  ")
+    return "".join(f"#   {line}\n" for line in lines)
 
 
 def _comment(text: str) -> str:

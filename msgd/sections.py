@@ -5,6 +5,8 @@ Each field is an option; see `options`. Attribute and key in the file have the s
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +128,70 @@ class Contact:
     security: tuple[str, ...] = option((), "About holes in its security.")
     status: tuple[str, ...] = option((), "Where it is told whether the service works.")
     support: tuple[str, ...] = option((), "For users who need help.")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One external service."""
+
+    type: str = option("", 'What it is: "stun", "turn", "stuns", "turns" …', required=True)
+    host: str = option("", "Its domain name or IP address.", required=True)
+    port: int | None = option(None, "Its port.", minimum=1, maximum=65535)
+    transport: str = option("udp", "What is spoken below.", choices=("udp", "tcp"))
+    name: str = option("", "What it is called, for people.")
+    secret: str = option(
+        "",
+        """What the server shares with a TURN relay (coturn: `static-auth-secret`): each user gets a name and
+        a password of his own, which expire.""",
+    )
+    lifetime: int = option(
+        86400,
+        "How long such a password is good; a call that has begun goes on.",
+        unit="seconds",
+        minimum=60,
+        maximum=30 * 86400,
+    )
+    username: str = option("", "A name that is the same for all users, where there is no secret.")
+    password: str = option("", "Its password.")
+    restricted: bool = option(
+        False, "It wants a password that this server does not know. With one it says so by itself."
+    )
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """What does not fit together."""
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", self.type):
+            yield "type", "is not the name of a kind of service", 'write "stun" or "turn"'
+        if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", self.host):
+            yield "host", "is not a domain name or an IP address", "leave out what stands around it"
+        if self.secret and (self.username or self.password):
+            yield "secret", "makes names and passwords itself", "remove username and password, or the secret"
+        elif bool(self.username) != bool(self.password):
+            missing = "password" if self.username else "username"
+            yield missing, "is missing", "write both or none"
+
+    @property
+    def identity(self) -> tuple[str, str, int | None, str]:
+        """By what clients tell it from others."""
+        return self.type, self.host, self.port, self.transport
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalServices:
+    """Services outside of this server that clients are told of (XEP-0215): relays for calls, above all."""
+
+    service: tuple[Service, ...] = option(
+        (),
+        """The services; each has a section `[[external_services.service]]` of its own, with the options named
+        here.""",
+    )
+
+    def faults(self) -> Iterator[tuple[str, str, str]]:
+        """What stands there twice."""
+        seen = set()
+        for number, service in enumerate(self.service, 1):
+            if service.identity in seen:
+                yield f"service[{number}]", "stands there twice", "remove one"
+            seen.add(service.identity)
 
 
 @dataclass(frozen=True, slots=True)

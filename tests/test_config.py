@@ -117,6 +117,29 @@ def test_options_are_read_with_their_types(file: Path) -> None:
          "msgd.toml:2: tls.certificate: is missing, but there is a key; name both or none"),
         ('domain = "a"\n[host."b"]',
          'msgd.toml:2: host.b: "b" is not one of the domains; did you mean `a`?'),
+        ('domain = "a"\nexternal_services.service = 5', "msgd.toml:2: external_services.service: must be a "
+         "list of sections; write [[external_services.service]]"),
+        ('domain = "a"\n[[external_services.service]]\ntype = "stun"\nhost = "b"\n'
+         '[[external_services.service]]\nhost = "b"',
+         "msgd.toml:5: external_services.service[2].type: is missing; write type = …"),
+        ('domain = "a"\n[[external_services.service]]\ntype = "stun"\nhost = "b"\n'
+         '[[external_services.service]]\ntype = "turn"\nhost = "b"\nport = 0',
+         "msgd.toml:8: external_services.service[2].port: must be from 1 to 65535, not 0; "
+         "the default is false"),
+        ('domain = "a"\n[[external_services.service]]\ntype = "stun"\nhost = "stun:b"', "msgd.toml:4: "
+         "external_services.service[1].host: is not a domain name or an IP address; leave out what "
+         "stands around it"),
+        ('domain = "a"\nexternal_services.service = [{type = "turn", host = "b", secret = "s", '
+         'password = "p"}]',
+         "msgd.toml:2: external_services.service[1].secret: makes names and passwords itself; remove "
+         "username and password, or the secret"),
+        ('domain = "a"\n[[external_services.service]]\ntype = "turn"\nhost = "b"\nusername = "u"',
+         "msgd.toml:2: external_services.service[1].password: is missing; write both or none"),
+        ('domain = "a"\n[[external_services.service]]\ntype = "turn"\nhost = "b"\nprot = 1', "msgd.toml:5: "
+         "external_services.service[1].prot: unknown option `prot`; did you mean `port`?"),
+        ('domain = "a"\n[[external_services.service]]\ntype = "turn"\nhost = "b"\n'
+         '[[external_services.service]]\ntype = "turn"\nhost = "b"', "msgd.toml:5: "
+         "external_services.service[2]: stands there twice; remove one"),
         ('domain = "a"\nlisten = 5', "msgd.toml:2: listen: must be a section; write [listen]"),
         ('domain = "a"\nhost = 5', 'msgd.toml:2: host: must be sections; write [host."example.org"]'),
         ('domain = "a"\nconsole.tcp = 5000', "msgd.toml:2: console.tcp: needs console.user and "

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from msgd.negotiation.strangers import Strangers
 from msgd.wire.errors import StreamError

@@ -7,6 +7,7 @@ roster stays in the database.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 from msgd.accounts.uses import Uses
@@ -53,11 +54,12 @@ class LiveAccount:
     may wait for the account's answer, or for that of a contact; False when it is known that none do.
     `uses` says for which extensions there is more in the database, `extras` has what they keep in memory,
     by their classes; `hooks` is who acts on the account's stanzas, None for nobody. `archive` says which
-    messages its archive keeps, None for none.
+    messages its archive keeps, None for none. `peers` are addresses to which it has sent something before
+    (`first_contacts.py`): some of them, and without a word about who it was.
     """
 
-    __slots__ = ("archive", "extras", "hooks", "id", "jid", "mailbox", "sessions", "subscribers",
-                 "subscriptions", "uses", "waiting")  # fmt: skip
+    __slots__ = ("archive", "extras", "hooks", "id", "jid", "mailbox", "peers", "sessions",
+                 "subscribers", "subscriptions", "uses", "waiting")  # fmt: skip
 
     def __init__(self, id: int, jid: JID) -> None:
         self.id = id
@@ -71,6 +73,7 @@ class LiveAccount:
         self.hooks: Hooks | None = None
         self.extras: dict[type, Any] | None = None
         self.archive: Preference | None = None
+        self.peers: AbstractSet[JID] = NOBODY
 
     def hook(self, extension: Acting) -> None:
         """Have the extension act on this account's stanzas from now on."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from msgd.routing.stream_management import Kept, Receipt
 
 #: The phases in the order of a message's way from one account here to another.
-PHASES: Final = ("permit_out", "outgoing", "permit_in", "incoming", "waiting")
+PHASES: Final = ("permit_out", "outgoing", "permit_in", "incoming", "accepted")
 
 
 class Dropped(Exception):
@@ -59,8 +59,11 @@ class Acting:
         `kept` is what the spool keeps of it, None for a message that nobody keeps.
         """
 
-    def waiting(self, account: LiveAccount, stanza: Stanza) -> None:
-        """A message for `account` is kept, and no session that has a connection takes it now."""
+    def accepted(self, account: LiveAccount, stanza: Stanza, takers: list[Session]) -> None:
+        """A message for `account` is kept, and goes to `takers` now: once for each, with its stanza-id.
+
+        They may have no connection. Without takers it waits for somebody who can take it.
+        """
 
 
 class Hooks:
@@ -82,8 +85,8 @@ class Hooks:
         self.incoming: tuple[
             Callable[[LiveAccount, Stanza, list[Session], Kept | None], None], ...
         ] = tuple(each.incoming for each in extensions if acts(each, "incoming"))  # fmt: skip
-        self.waiting: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
-            each.waiting for each in extensions if acts(each, "waiting")
+        self.accepted: tuple[Callable[[LiveAccount, Stanza, list[Session]], None], ...] = tuple(
+            each.accepted for each in extensions if acts(each, "accepted")
         )
 
 

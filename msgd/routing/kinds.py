@@ -8,6 +8,7 @@ XEP-0334 §4, XEP-0352 §5, XEP-0357 §5.
 from __future__ import annotations
 
 from typing import Final
+from xml.etree.ElementTree import Element
 
 from msgd.wire.stanza import Stanza
 
@@ -31,6 +32,8 @@ _ENCRYPTED: Final = frozenset({
     "urn:xmpp:omemo:2 encrypted",
     "urn:xmpp:openpgp:0 openpgp",
 })  # fmt: skip
+_OMEMO: Final = frozenset({"{eu.siacs.conversations.axolotl}encrypted", "{urn:xmpp:omemo:2}encrypted"})
+_FORWARDED: Final = "{urn:xmpp:forward:0}forwarded/{jabber:client}message"
 #: A call begins (XEP-0353); what follows is for devices that ring already.
 _RINGS: Final = frozenset({"urn:xmpp:jingle-message:0 propose", "urn:xmpp:jingle-message:1 propose"})
 #: What becomes of a text that is there already (XEP-0308, XEP-0424): nothing new to see.
@@ -143,18 +146,33 @@ def copied(stanza: Stanza, sent: bool) -> bool:
 def pushed(stanza: Stanza) -> bool:
     """Whether a sleeping phone is to be woken for a message: for what a person would want to see.
 
-    A text, encrypted or not, an invitation, a call; not markers, receipts or states.
+    A text, encrypted or not, an invitation, a call; not markers, receipts or states, nor what changes a
+    text that was there before. A copy of a received message is what was copied.
     """
-    if stanza.type in ("error", "headline"):
+    if stanza.kind != "message" or stanza.type in ("error", "headline"):
         return False
-    children = stanza.children
+    children, content = stanza.children, stanza.tree if not _COPIES.isdisjoint(stanza.children) else None
+    if content is not None:
+        copied_message = content.find(f"{{{_CARBONS}}}received/{_FORWARDED}")
+        if copied_message is None:
+            return False  # what the account wrote itself
+        content, children = copied_message, _names_of(copied_message)
     if _NO_STORE in children and _RINGS.isdisjoint(children):
         return False
-    if not _ENCRYPTED.isdisjoint(children) or not _RINGS.isdisjoint(children):
+    if not _RINGS.isdisjoint(children):
         return True
-    if _BODY in children:
-        return _CHANGES.isdisjoint(children)
-    return _DIRECT_INVITATION in children or (_MUC_USER in children and _is_invitation(stanza))
+    if not _CHANGES.isdisjoint(children):
+        return False
+    if not _ENCRYPTED.isdisjoint(children):
+        return _carries_something(content if content is not None else stanza.tree)
+    if _BODY in children or _DIRECT_INVITATION in children:
+        return True
+    return _MUC_USER in children and _invites(content if content is not None else stanza.tree)
+
+
+def encrypted(stanza: Stanza) -> bool:
+    """Whether what it says is encrypted: a text beside it is for those who cannot read that."""
+    return not _ENCRYPTED.isdisjoint(stanza.children)
 
 
 def can_wait(stanza: Stanza) -> bool:
@@ -193,11 +211,25 @@ def replaces(stanza: Stanza) -> tuple[str, ...] | None:
 
 def _of_the_copied(stanza: Stanza) -> tuple[str, ...]:
     """The children of the message that a carbon brings."""
-    message = stanza.tree.find("*/{urn:xmpp:forward:0}forwarded/{jabber:client}message")
-    return tuple(child.tag[1:].replace("}", " ", 1) for child in message) if message is not None else ()
+    message = stanza.tree.find(f"*/{_FORWARDED}")
+    return _names_of(message) if message is not None else ()
+
+
+def _names_of(message: Element) -> tuple[str, ...]:
+    return tuple(child.tag[1:].replace("}", " ", 1) for child in message)
+
+
+def _carries_something(message: Element) -> bool:
+    """Not keys alone: such messages (XEP-0384, without a payload) are between devices."""
+    omemo = [child for child in message if child.tag in _OMEMO]
+    return not omemo or any(child.find("{*}payload") is not None for child in omemo)
 
 
 def _is_invitation(stanza: Stanza) -> bool:
     """A mediated invitation (XEP-0045 §7.8.2)."""
+    return _invites(stanza.tree)
+
+
+def _invites(message: Element) -> bool:
     user = "{http://jabber.org/protocol/muc#user}"
-    return stanza.tree.find(f"{user}x/{user}invite") is not None
+    return message.find(f"{user}x/{user}invite") is not None

@@ -8,7 +8,7 @@ probes in `probe.py`. Source: RFC 6121 §4; proved by the transcripts rfc6121/03
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from msgd.routing.broadcast import addressed, fan_out, share, unavailable, who_may_see, withdraw
@@ -186,20 +186,34 @@ class Presence:
 
     # -- seen or not ---------------------------------------------------------------------------
 
-    def hide(self, account: LiveAccount, whom: Callable[[JID], bool]) -> None:
-        """To those of `whom` that see the account, all of its resources leave (XEP-0191 §3.3)."""
+    def hide(self, account: LiveAccount, whom: Callable[[JID], bool], named: Iterable[JID] = ()) -> None:
+        """To those of `whom` that see the account, all of its resources leave (XEP-0191 §3.3).
+
+        Among the `named` may be single resources of those that see it.
+        """
         for contact in filter(whom, account.subscribers):
             withdraw(self._router, account, contact)
+        for to in _resources_of(account.subscribers, named):
+            for session in account.available():
+                self._router.route(addressed(unavailable(session), to))
         for session in account.available():
             for to in filter(whom, session.directed or ()):
                 if to.bare not in account.subscribers:
                     self._router.route(addressed(unavailable(session), to))
 
-    def reveal(self, account: LiveAccount, whom: Callable[[JID], bool]) -> None:
-        """To those of `whom` that may see the account it shows itself, and it sees them again."""
+    def reveal(self, account: LiveAccount, whom: Callable[[JID], bool], named: Iterable[JID] = ()) -> None:
+        """To those of `whom` that may see the account it shows itself, and it sees them again.
+
+        Among the `named` may be single resources.
+        """
         for contact in filter(whom, account.subscribers):
             share(self._router, account, contact)
-        for contact in filter(whom, account.subscriptions):
+        for to in _resources_of(account.subscribers, named):
+            for session in account.available():
+                if session.presence is not None:
+                    self._router.route(addressed(session.presence, to))
+        single = {to.bare for to in _resources_of(account.subscriptions, named)}
+        for contact in {*filter(whom, account.subscriptions), *single}:
             there = self._router.table.account(contact)
             if there is not None:
                 for session in account.available():
@@ -213,6 +227,11 @@ class Presence:
         """A session is over, however that came: who saw it learns that it is gone (§4.5.2)."""
         if session.available or session.directed:
             self._unavailable(session, unavailable(session))
+
+
+def _resources_of(contacts: frozenset[JID], named: Iterable[JID]) -> list[JID]:
+    """Of the addresses that are `named`, those of single resources of contacts."""
+    return [jid for jid in named if jid.resource and jid.bare in contacts]
 
 
 def _priority(stanza: Stanza) -> int:

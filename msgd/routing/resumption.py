@@ -118,6 +118,16 @@ class Resumption:
         session.expiry = self._router.clock.callLater(sm.longest, self._expired, session)
         self._router.note("session-hibernated", session)
 
+    def extend(self, session: Session, seconds: int) -> None:
+        """A session that hibernates waits for at least `seconds` since it lost its connection."""
+        sm = session.stream_management
+        if sm is None or sm.hibernating_since is None or session.expiry is None or sm.longest >= seconds:
+            return
+        sm.longest = seconds
+        left = sm.hibernating_since + seconds - self._router.clock.seconds()
+        session.expiry.cancel()
+        session.expiry = self._router.clock.callLater(max(0.0, left), self._expired, session)
+
     def _expired(self, session: Session) -> None:
         session.expiry = None
         session.end()

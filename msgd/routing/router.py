@@ -23,6 +23,7 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.delivery import deliver_iq, deliver_message
 from msgd.routing.destination import Nowhere
 from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
+from msgd.routing.first_contacts import FirstContacts
 from msgd.routing.hooks import Dropped
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
@@ -80,6 +81,7 @@ class Router:
         self.table = table
         table.elsewhere = Nowhere(self.fail)
         self.extensions = Extensions()
+        self.first_contacts = FirstContacts(self)
         #: Streams that have not bound a resource yet.
         self.streams = Strangers(clock)
         #: Who speaks for domains that are not ours, by domain; also in `table.destinations`.
@@ -104,11 +106,15 @@ class Router:
             if stanza.kind == "message":
                 if stanza.to is None:
                     stanza.to = session.jid.bare
+                elif stanza.to not in session.account.peers:
+                    self.first_contacts.meet(session.account, stanza)
                 taken = self.route(stanza, receipt)
             elif stanza.kind == "iq":
                 self._check_iq(stanza)
                 self._iq(stanza)
             else:
+                if stanza.type == "subscribe":
+                    self.first_contacts.meet(session.account, stanza)
                 self.presence.from_client(session, stanza)
         except StanzaError as error:
             self.fail(stanza, error)
@@ -358,12 +364,14 @@ class Router:
         """Send an IQ of the server's own and wait for its result.
 
         Raises StanzaError: the peer's error, or remote-server-timeout after `timeout` seconds.
-        The id is chosen here; `iq.from_` has to be an address of this server.
+        The id is chosen here; `iq.from_` has to be an address of this server, and `iq.children` name what it
+        asks, as it may be a service here that is asked.
         """
         id = secrets.token_hex(8)
         assert iq.to is not None and iq.from_ is not None  # the caller's part
-        content = iq.content
-        request = Stanza.build("iq", to=iq.to, from_=iq.from_, type=iq.type, id=id, content=content)
+        request = Stanza.build(
+            "iq", to=iq.to, from_=iq.from_, type=iq.type, id=id, content=iq.content, children=iq.children
+        )
         answer: Deferred[Stanza] = Deferred()
         timer = self.clock.callLater(timeout, self._timed_out, id)
         self._asked[id] = (iq.to, answer, timer)
@@ -443,7 +451,7 @@ def _error_of(stanza: Stanza) -> StanzaError:
             namespace, _, name = child.tag[1:].partition("}")
             if namespace == "urn:ietf:params:xml:ns:xmpp-stanzas" and name != "text":
                 try:
-                    return StanzaError(name)
+                    return StanzaError(name, type=error.get("type"))
                 except ValueError:
                     break
     return StanzaError("undefined-condition")

@@ -1,7 +1,8 @@
 """What the extensions that hang on an account see of its messages in the spool, as the account gets them.
 
 Each message is shown once as `incoming`, when it first goes to somebody: at once, or by the drain behind
-which it came. What waits long enough to be read from the database again is not shown.
+which it came. What waits long enough to be read from the database again is not shown. As `accepted` each is
+shown in any case, once, when it comes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ def show_accepted(entry: Entry, stanza: Stanza, takers: list[Session]) -> None:
         entry.shown = True
         for handle in hooks.incoming:
             handle(entry.account, seen, takers, entry)
-    if all(session.transport is None for session in takers):
-        for handle_waiting in hooks.waiting:
-            handle_waiting(entry.account, seen)
+    for handle_accepted in hooks.accepted:
+        handle_accepted(entry.account, seen, takers)
 
 
 def show_delivered(entry: Entry, takers: list[Session]) -> None:

@@ -275,6 +275,22 @@ secret = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
+#: XEP-0357: which app servers are told that messages wait. `resource` is the device that asked for it,
+#: `options` JSON: the fields of the form that goes with each push, secrets among them. `disabled` is 0, or
+#: when the app server's `answer` ended it.
+push_registration = Table(
+    "push_registration",
+    metadata,
+    _account_key(),
+    Column("jid", Text, primary_key=True),
+    Column("node", Text, primary_key=True),
+    Column("resource", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("enabled", BigInteger, nullable=False),
+    Column("disabled", BigInteger, nullable=False, server_default=text("0")),
+    Column("answer", Text, nullable=False, server_default=text("''")),
+)
+
 #: XEP-0191: whom an account blocks; prepared addresses of any form.
 blocked_address = Table(
     "blocked_address",
@@ -283,8 +299,8 @@ blocked_address = Table(
     Column("jid", Text, primary_key=True),
 )
 
-#: XEP-0377: whom users reported, for the operator. `reason` is "spam" or "abuse", `messages` a JSON list of
-#: the stanza-ids that the report names.
+#: XEP-0377: whom users reported, for the operator. `reason` is "spam", "abuse" or what the report says,
+#: `messages` a JSON list of the stanza-ids that it names.
 abuse_report = Table(
     "abuse_report",
     metadata,

@@ -22,10 +22,12 @@ from msgd.xeps.xep_0198_stream_management import StreamManagement
 from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
+from msgd.xeps.xep_0215_external_services import ExternalServices
 from msgd.xeps.xep_0280_carbons import Carbons
 from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
 from msgd.xeps.xep_0352_client_state import ClientState
+from msgd.xeps.xep_0357_push import Push
 from msgd.xeps.xep_0359_stanza_ids import StanzaIds
 from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0424_retraction import MessageRetraction
@@ -52,10 +54,12 @@ ALL: Final[tuple[type[Extension], ...]] = (
     MessageRetraction,
     Carbons,
     ClientState,
+    Push,
     Ping,
     LastActivity,
     SoftwareVersion,
     EntityTime,
+    ExternalServices,
     PrivateStorage,
     VCardTemp,
     PublishSubscribe,

@@ -96,7 +96,7 @@ class Blocking(Extension):
         blocked = await self.database.write(partial(_add, account.id, named, most, reports))
         tell_log(reports)
         new = named - _blocked(account)
-        self.router.presence.hide(account, lambda jid: _matches(new, jid))
+        self.router.presence.hide(account, lambda jid: _matches(new, jid), new)
         self._have(account, blocked)
         self._push(account, "block", sorted(named))
 
@@ -109,7 +109,7 @@ class Blocking(Extension):
         freed = _blocked(account) - blocked
         self._have(account, blocked)
         self._push(account, "unblock", sorted(named))
-        self.router.presence.reveal(account, lambda jid: _matches(freed, jid))
+        self.router.presence.reveal(account, lambda jid: _matches(freed, jid), freed)
 
     def _asking(self, stanza: Stanza) -> tuple[LiveAccount, Session]:
         session = self.router.table.session(sender_of(stanza))
@@ -143,6 +143,8 @@ class Blocking(Extension):
         to = stanza.to
         if to is None or to.bare == account.jid or not _matches(_blocked(account), to):
             return
+        if to == account.jid.domain_jid:
+            return  # who blocks the domain means the people there, not the server that acts for him
         if stanza.wants_no_reply:
             raise Dropped
         raise StanzaError("not-acceptable", "you have blocked this address", type="cancel", app=_NOT_SENT)
@@ -163,7 +165,7 @@ def _items(stanza: Stanza) -> list[tuple[JID, Element]]:
     """The addresses that are named, each with its element. Raises StanzaError."""
     payload = stanza.payload
     found = []
-    for item in payload.iter(_ITEM) if payload is not None else ():
+    for item in payload.iterfind(_ITEM) if payload is not None else ():
         try:
             found.append((JID.parse(item.get("jid", "")), item))
         except JIDError as error:

@@ -1,7 +1,8 @@
-"""XEP-0377 Blocking with abuse reports: why somebody was blocked, for those who run the server.
+"""XEP-0377 Blocking Command Reports: why somebody was blocked, for those who run the server.
 
-Comes as a part of the blocking command (`xep_0191_blocking.py`). Reports are kept for the operator, who lists
-them on the console (`reports`); nothing is forwarded to anybody.
+Comes as a part of the blocking command (`xep_0191_blocking.py`), which no report stops (§6). Reports are
+kept for the operator, who lists them on the console (`reports`); nothing is forwarded, whatever the user
+would allow (§5).
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from twisted.logger import Logger
 from msgd.routing.extension import Extension, Xep
 from msgd.storage.database import Connection
 from msgd.storage.schema import abuse_report, account
-from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
 
 NAMESPACE: Final = "urn:xmpp:reporting:1"
-#: The reasons of §4, as an operator reads them.
+#: The reasons of §4, as an operator reads them; others are shown as they are written.
 REASONS: Final = {"urn:xmpp:reporting:spam": "spam", "urn:xmpp:reporting:abuse": "abuse"}
-#: Characters of a report's text, and messages it may name: enough for a sentence and a conversation.
+#: Characters of a report's text, and of a reason; messages it may name: a sentence, a conversation.
 _LONGEST: Final = 1000
+_LONGEST_REASON: Final = 100
+_UNSPECIFIED: Final = "unspecified"
 _MOST_IDS: Final = 50
 #: Reports of one account that are kept, the newest: nobody fills the disk with them.
 _MOST: Final = 100
@@ -59,16 +61,19 @@ _LIST: Final = (
 
 
 class Reporting(Extension):
-    """XEP-0377 Blocking and Reporting."""
+    """XEP-0377 Blocking Command Reports."""
 
-    xep = Xep(377, "0.5.0")
+    xep = Xep(377, "0.4.1")
     features = frozenset({NAMESPACE})
     proves = "xep_0377/*"
 
 
 @dataclass(frozen=True)
 class Report:
-    """Somebody was reported: `reason` is one of the values of `REASONS`, `messages` are stanza-ids."""
+    """Somebody was reported: `reason` is a value of `REASONS`, or what else stood there.
+
+    `messages` are stanza-ids.
+    """
 
     jid: JID
     reason: str
@@ -87,13 +92,12 @@ class Report:
 
 
 def report_of(item: Element) -> tuple[str, str, list[str]] | None:
-    """Reason, text and messages of the report in an item to be blocked. Raises StanzaError."""
+    """Reason, text and messages of the report in an item to be blocked; None without one."""
     report = item.find(f"{{{NAMESPACE}}}report")
     if report is None:
         return None
-    reason = REASONS.get(report.get("reason", ""))
-    if reason is None:
-        raise StanzaError("bad-request", "a report has one of the reasons spam and abuse")
+    said = report.get("reason", "").strip()
+    reason = REASONS.get(said, said[:_LONGEST_REASON]) or _UNSPECIFIED
     text = (report.findtext(f"{{{NAMESPACE}}}text") or "").strip()[:_LONGEST]
     ids = [found.get("id", "")[:_LONGEST] for found in report.findall("{urn:xmpp:sid:0}stanza-id")]
     return reason, text, ids[:_MOST_IDS]
@@ -102,7 +106,8 @@ def report_of(item: Element) -> tuple[str, str, list[str]] | None:
 def tell_log(reports: Sequence[Report]) -> None:
     """Tell the log, without addresses, that reports have come."""
     for report in reports:
-        _log.warn("somebody was reported for {reason}; see `reports` on the console", reason=report.reason)
+        known = report.reason if report.reason in REASONS.values() else "something else"
+        _log.warn("somebody was reported for {reason}; see `reports` on the console", reason=known)
 
 
 def list_reports(connection: Connection, most: int) -> list[tuple[int, str, str, str, str, int]]:
