@@ -21,6 +21,7 @@ from msgd.xeps.xep_0198_stream_management import StreamManagement
 from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
+from msgd.xeps.xep_0223_private_data import PrivateData
 from msgd.xeps.xep_0280_carbons import Carbons
 from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
@@ -58,5 +59,6 @@ ALL: Final[tuple[type[Extension], ...]] = (
     VCardTemp,
     PublishSubscribe,
     PersonalEventing,
+    PrivateData,
     Registration,
 )

@@ -17,6 +17,7 @@ from msgd.storage.statements import upsert
 from msgd.wire.jid import JID
 from msgd.xeps.pubsub.access import Standing
 from msgd.xeps.pubsub.configuration import Configuration, loaded
+from msgd.xeps.pubsub.rules import sound
 
 _node, _item = schema.pubsub_node, schema.pubsub_item
 _affiliation, _subscription = schema.pubsub_affiliation, schema.pubsub_subscription
@@ -57,6 +58,7 @@ _OLDEST_KEPT: Final = (
 )
 _EVICT: Final = delete(_item).where(*_OF_NODE, _item.c.number <= bindparam("number"))
 _RETRACT: Final = delete(_item).where(*_OF_NODE, _item.c.id == bindparam("id"))
+_IDS: Final = select(_item.c.id).where(*_OF_NODE).order_by(_item.c.number.desc())
 _COLUMNS: Final = (_item.c.id, _item.c.published, _item.c.xml)
 _ITEM: Final = select(*_COLUMNS).where(*_OF_NODE, _item.c.id == bindparam("id"))
 _NEWEST: Final = select(*_COLUMNS).where(*_OF_NODE).order_by(_item.c.number.desc()).limit(bindparam("most"))
@@ -127,12 +129,14 @@ def account(connection: Connection, jid: JID) -> tuple[int, int] | None:
 def node(connection: Connection, account_id: int, name: str) -> Configuration | None:
     """The configuration of a node; None where there is none."""
     found = connection.one(_NODE, {"account_id": account_id, "name": name})
-    return loaded(found[0]) if found is not None else None
+    return sound(name, loaded(found[0])) if found is not None else None
 
 
 def nodes(connection: Connection, account_id: int) -> dict[str, Configuration]:
     """All nodes of an account."""
-    return {name: loaded(text) for name, text in connection.all(_NODES, {"account_id": account_id})}
+    return {
+        name: sound(name, loaded(text)) for name, text in connection.all(_NODES, {"account_id": account_id})
+    }
 
 
 def count_nodes(connection: Connection, account_id: int) -> int:
@@ -204,6 +208,11 @@ def item(connection: Connection, account_id: int, name: str, id: str) -> Item | 
     """One item by its id."""
     found = connection.one(_ITEM, {"account_id": account_id, "name": name, "id": id})
     return Item(*found) if found is not None else None
+
+
+def ids(connection: Connection, account_id: int, name: str) -> list[str]:
+    """The ids of all items, the newest first."""
+    return [id for (id,) in connection.all(_IDS, {"account_id": account_id, "name": name})]
 
 
 def newest(connection: Connection, account_id: int, name: str, most: int) -> list[Item]:
