@@ -30,6 +30,7 @@ from msgd.xeps.xep_0359_stanza_ids import StanzaIds
 from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0424_retraction import MessageRetraction
 from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
+from msgd.xeps.xep_0490_displayed import DisplayedSynchronization
 
 ALL: Final[tuple[type[Extension], ...]] = (
     ServiceDiscovery,
@@ -60,5 +61,6 @@ ALL: Final[tuple[type[Extension], ...]] = (
     PublishSubscribe,
     PersonalEventing,
     PrivateData,
+    DisplayedSynchronization,
     Registration,
 )
