@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from msgd.routing.extension import Extension, Xep, on_child
 from msgd.storage.database import DatabaseError
@@ -48,16 +47,16 @@ class DisplayedSynchronization(Extension):
         marks = stanza.tree.findall(_MARK)
         to = stanza.attributes.get("to", "")
         if to and len(to) <= LONGEST_NAME and len(marks) == 1 and len(marks[0].findall(_STANZA_ID)) == 1:
-            publishing = self._publish(session.account, to, serialise(marks[0], namespace="-"))
-            Deferred.fromCoroutine(publishing).addErrback(_failed)
+            mark = serialise(marks[0], namespace="-")
+            Deferred.fromCoroutine(self._publish(session.account, to, mark)).addErrback(
+                lambda failure: _log.failure("a read mark could not be published", failure)
+            )
         return stanza.filtered(lambda child: child.tag != _MARK)
 
     async def _publish(self, account: LiveAccount, chat: str, mark: bytes) -> None:
-        # §5: whatever the node was, the marks are the owner's alone: its rule sees to it.
-        await self._service.change(account, lambda change: change.publish(NAMESPACE, [(chat, mark)]))
-
-
-def _failed(failure: Failure) -> None:
-    """Nobody waits for an answer; the next mark says the same and more."""
-    failure.trap(StanzaError, DatabaseError)
-    _log.warn("a read mark was not published: {error}", error=str(failure.value))
+        """Nobody waits for an answer; where it fails, the next mark says the same and more."""
+        try:
+            # §5: whatever the node was, the marks are the owner's alone: its rule sees to it.
+            await self._service.change(account, lambda change: change.publish(NAMESPACE, [(chat, mark)]))
+        except (StanzaError, DatabaseError) as error:
+            _log.warn("a read mark was not published: {error}", error=str(error))

@@ -53,6 +53,11 @@ _PUT: Final = upsert(_item, "number", "published", "size", "xml")
 _NEXT: Final = select(func.coalesce(func.max(_item.c.number), 0) + 1).where(*_OF_NODE)
 _COUNT: Final = select(func.count()).select_from(_item).where(*_OF_NODE)
 _SIZE: Final = select(func.coalesce(func.sum(_item.c.size), 0)).where(_item.c.account_id == _OWNER)
+_SIZES: Final = (
+    select(_item.c.node, func.count(), func.sum(_item.c.size))
+    .where(_item.c.account_id == _OWNER)
+    .group_by(_item.c.node)
+)
 _OLDEST_KEPT: Final = (
     select(_item.c.number).where(*_OF_NODE).order_by(_item.c.number.desc()).limit(1).offset(bindparam("most"))
 )
@@ -139,6 +144,22 @@ def nodes(connection: Connection, account_id: int) -> dict[str, Configuration]:
     }
 
 
+def repair(connection: Connection, account_id: int) -> dict[str, Configuration]:
+    """Write down what `sound` makes of nodes that were configured otherwise; what those were before."""
+    before = {name: loaded(text) for name, text in connection.all(_NODES, {"account_id": account_id})}
+    wrong = {name: stored for name, stored in before.items() if sound(name, stored) != stored}
+    for name, stored in wrong.items():
+        configure(connection, account_id, name, sound(name, stored))
+    return wrong
+
+
+def listing(connection: Connection, account_id: int) -> list[tuple[str, Configuration, int, int]]:
+    """All nodes of an account, each with the number of its items and their bytes."""
+    sizes = {name: (count, size) for name, count, size in connection.all(_SIZES, {"account_id": account_id})}
+    found = nodes(connection, account_id).items()
+    return [(name, configuration, *sizes.get(name, (0, 0))) for name, configuration in found]
+
+
 def count_nodes(connection: Connection, account_id: int) -> int:
     """How many nodes it has."""
     found = connection.one(_COUNT_NODES, {"account_id": account_id})
@@ -216,7 +237,7 @@ def ids(connection: Connection, account_id: int, name: str) -> list[str]:
 
 
 def newest(connection: Connection, account_id: int, name: str, most: int) -> list[Item]:
-    """The newest items, the last one first."""
+    """The newest items, the last one first; all of them for -1."""
     found = connection.all(_NEWEST, {"account_id": account_id, "name": name, "most": most})
     return [Item(*row) for row in found]
 
