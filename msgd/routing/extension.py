@@ -40,6 +40,7 @@ ANSWERED = Answered.ANSWERED
 IqAnswer = Element | bytes | Answered | None
 IqHandler = Callable[[Stanza], Awaitable[IqAnswer]]
 ElementHandler = Callable[["Session", dict[str, str], bytes], None]
+ChildHandler = Callable[["Session", Stanza], Stanza]
 #: What a session's `filter` is: takes the session and what is to be sent to its client, a stanza that nobody
 #: keeps; True when it took that over. None instead of a stanza: a message that is kept goes out now.
 Filter = Callable[["Session", Stanza | None], bool]
@@ -77,6 +78,7 @@ EVENTS = {
     "session-available": "session: Session, its first available presence was broadcast",
     "session-capabilities": "session: Session, initial: bool, its presence names capabilities (XEP-0115)",
     "session-interested": "session: Session, nodes: tuple[str, ...], it wants to be told of these now too",
+    "avatar-changed": "account: LiveAccount, avatar: the avatar that its nodes show now, or None",
     "presence-shared": "account: LiveAccount, contact: JID, who sees its presence from now on",
     "session-unavailable": "session: Session, it sent unavailable presence or ended",
     "session-hibernated": "session: Session, its connection is lost and it waits to be resumed",
@@ -133,10 +135,11 @@ class Information:
 
 
 @dataclass(frozen=True)
-class Item:
-    """A service discovery item: another entity (XEP-0030 §4)."""
+class ListedItem:
+    """What disco#items tells of something that belongs to an entity (XEP-0030 §4)."""
 
     jid: JID
+    node: str = ""
     name: str = ""
 
 
@@ -188,6 +191,19 @@ def on_element(namespace: str, name: str) -> Callable[[Handler], Handler]:
     return declare
 
 
+def on_child(namespace: str, name: str) -> Callable[[Handler], Handler]:
+    """Take an element out of the messages in which clients of this server send it to us among others.
+
+    The handler is `def handler(self, session, stanza) -> Stanza`: what goes on, before anybody else sees it.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        handler.__dict__.setdefault("declared_children", []).append(f"{namespace} {name}")
+        return handler
+
+    return declare
+
+
 class Extension(Acting):
     """Base of every extension; see the module's text.
 
@@ -209,6 +225,9 @@ class Extension(Acting):
     guarded: ClassVar[frozenset[str]] = frozenset()
     #: Of accounts with one of these bits `load` reads more. With `load_all()` of all others too.
     uses: ClassVar[Uses | None] = None
+    #: Nodes of accounts (XEP-0163) that it keeps consistent with something else: its method `follow` is
+    #: called within each change of one (`msgd/xeps/pubsub/change.py`).
+    nodes: ClassVar[frozenset[str]] = frozenset()
     #: Transcripts below protocol_spec/ that prove it, as a glob; a test fails when there is none.
     proves: ClassVar[str] = ""
 
@@ -239,13 +258,26 @@ class Extension(Acting):
         """Extended service discovery information of the domain (XEP-0128): data forms."""
         return []
 
-    def items(self, domain: str) -> list[Item]:
+    def items(self, domain: str) -> list[ListedItem]:
         """What disco#items of the domain lists: services that belong to it (XEP-0030 §4)."""
         return []
 
     def node_information(self, at: At, to: JID, node: str) -> Information | None:
         """What disco#info tells of the node `node` of `to`; None for a node of others."""
         return None
+
+    async def account_node(self, account: LiveAccount, asker: JID, node: str) -> Information | None:
+        """What disco#info tells `asker` of a node of an account; None for a node of others.
+
+        Presence is not leaked by it: what is told of a node is for whom the node is.
+        """
+        return None
+
+    async def account_items(
+        self, account: LiveAccount, asker: JID, node: str | None
+    ) -> list[ListedItem] | None:
+        """What disco#items lists for `asker` of an account or of its node; None for a node of others."""
+        return [] if node is None else None
 
     def stream_feature(self, domain: str, authenticated: bool) -> bytes:
         """A stream feature, serialised, or nothing; asked before and after authentication."""
@@ -261,7 +293,11 @@ class Extensions:
         #: Everything that the extensions declare as `guarded`.
         self.guarded: frozenset[str] = frozenset()
         self._iqs: dict[tuple[At, str, str], Callable[..., Awaitable[IqAnswer]]] = {}
+        #: Elements that are taken out of messages, by their expanded names.
+        self.taken: frozenset[str] = frozenset()
         self._elements: dict[str, ElementHandler] = {}
+        self._children: dict[str, ChildHandler] = {}
+        self._followers: dict[str, Any] = {}
         self._events: dict[str, list[Callable[..., None]]] = {event: [] for event in EVENTS}
 
     def load(self, extension: Extension) -> None:
@@ -278,6 +314,10 @@ class Extensions:
             if name in self._elements:
                 raise ValueError(f"{name} is taken twice")
             self._elements[name] = handler
+        for name, handler in _declared(extension, "declared_children"):
+            self._children[name] = handler
+        self.taken = frozenset(self._children)
+        self._followers |= dict.fromkeys(extension.nodes, extension)
         extension.rank = self.loaded[-1].rank + 1 if self.loaded else 1
         if extension.uses is not None:
             extension.router.table.loaders.append((extension.uses, extension))
@@ -296,6 +336,11 @@ class Extensions:
             self._events[event].remove(handler)
         for name, _ in _declared(extension, "declared_elements"):
             del self._elements[name]
+        for name, _ in _declared(extension, "declared_children"):
+            del self._children[name]
+        self.taken = frozenset(self._children)
+        for node in extension.nodes:
+            del self._followers[node]
         if extension.uses is not None:
             table, entry = extension.router.table, (extension.uses, extension)
             table.loaders.remove(entry)
@@ -316,6 +361,16 @@ class Extensions:
     def element_handler(self, name: str) -> ElementHandler | None:
         """Who takes an element that is no stanza; `name` is its expanded name."""
         return self._elements.get(name)
+
+    def taken_out(self, session: Session, stanza: Stanza) -> Stanza:
+        """A message in which a session's client sent some of `taken`, without them."""
+        for name in self.taken.intersection(stanza.children):
+            stanza = self._children[name](session, stanza)
+        return stanza
+
+    def follower(self, node: str) -> Any:
+        """The extension that follows the changes of a node, None for none."""
+        return self._followers.get(node)
 
     def event_handlers(self, event: str) -> list[Callable[..., None]]:
         """Who wants to know of `event`."""
@@ -347,7 +402,7 @@ class Extensions:
                 forms += extension.forms(domain)
         return Information(tuple(self.identities(at)), tuple(self.features(at)), tuple(forms))
 
-    def items(self, domain: str) -> list[Item]:
+    def items(self, domain: str) -> list[ListedItem]:
         """What disco#items of the domain lists, by address."""
         found = [item for extension in self.loaded for item in extension.items(domain)]
         return sorted(found, key=lambda item: item.jid)

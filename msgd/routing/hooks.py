@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from msgd.routing.stream_management import Kept, Receipt
 
 #: The phases in the order of a message's way from one account here to another.
-PHASES: Final = ("permit_out", "outgoing", "permit_in", "incoming", "accepted")
+PHASES: Final = ("amend", "permit_out", "outgoing", "permit_in", "incoming", "accepted")
 
 
 class Dropped(Exception):
@@ -32,6 +32,10 @@ class Acting:
 
     #: Its place among the extensions.
     rank = 0
+
+    def amend(self, account: LiveAccount, session: Session, stanza: Stanza) -> Stanza:
+        """`session` sends a stanza of any kind. The stanza as it goes on, before anybody else sees it."""
+        return stanza
 
     def permit_out(self, account: LiveAccount, stanza: Stanza) -> None:
         """A session of `account` sends a stanza of any kind. Raises StanzaError, or Dropped, to stop it.
@@ -73,6 +77,9 @@ class Hooks:
 
     def __init__(self, extensions: tuple[Acting, ...]) -> None:
         self.extensions = extensions
+        self.amend: tuple[Callable[[LiveAccount, Session, Stanza], Stanza], ...] = tuple(
+            each.amend for each in extensions if acts(each, "amend")
+        )
         self.permit_out: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
             each.permit_out for each in extensions if acts(each, "permit_out")
         )

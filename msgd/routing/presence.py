@@ -165,6 +165,12 @@ class Presence:
             session.directed.discard(to)
         self._router.route(stanza)
 
+    def again(self, session: Session, stanza: Stanza) -> None:
+        """Broadcast what an available session said last as the server has amended it, to all but its client's
+        directed presence (XEP-0398 §5)."""
+        session.presence = stanza
+        self._broadcast(session, stanza)
+
     # -- to an account -------------------------------------------------------------------------
 
     def to_account(self, account: LiveAccount, stanza: Stanza) -> None:

@@ -101,8 +101,10 @@ class Router:
         """
         taken = False
         try:
+            if not self.extensions.taken.isdisjoint(stanza.children) and stanza.kind == "message":
+                stanza = self.extensions.taken_out(session, stanza)
             if session.account.hooks is not None:
-                self._sent(session, stanza, receipt)
+                stanza = self._sent(session, stanza, receipt)
             if stanza.kind == "message":
                 if stanza.to is None:
                     stanza.to = session.jid.bare
@@ -128,16 +130,23 @@ class Router:
             receipt.settle()
 
     @staticmethod
-    def _sent(session: Session, stanza: Stanza, receipt: Receipt | None) -> None:
-        """What extensions do with what this account sends. Raises StanzaError, Dropped."""
+    def _sent(session: Session, stanza: Stanza, receipt: Receipt | None) -> Stanza:
+        """What extensions do with what this account sends: the stanza as it goes on.
+
+        Raises StanzaError, Dropped.
+        """
         account = session.account
         hooks = account.hooks
         assert hooks is not None  # the caller looked
+        for amend in hooks.amend:
+            stanza = amend(account, session, stanza)
         for permit in hooks.permit_out:
             permit(account, stanza)
         if stanza.kind == "message":
+            own_copy = stanza
             for handle in hooks.outgoing:
-                stanza = handle(account, session, stanza, receipt)
+                own_copy = handle(account, session, own_copy, receipt)
+        return stanza
 
     def _failed(self, stanza: Stanza) -> None:
         """A defect of ours: one stanza fails, nothing else does."""

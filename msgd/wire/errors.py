@@ -84,6 +84,7 @@ class StanzaError(Exception):
     `app` is an application-specific element, already serialised; `by` is the JID of the entity
     that returns the error, where that helps; `content` is text for `<gone/>` and `<redirect/>`.
     `quote` False keeps what the stanza held out of the error reply: it may have been a password.
+    `code` is the number of old that XEP-0086 maps to the condition, for clients that look for it.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class StanzaError(Exception):
         by: str = "",
         content: str = "",
         quote: bool = True,
+        code: int = 0,
     ) -> None:
         if condition not in STANZA_CONDITIONS:
             raise ValueError(f"no stanza error condition: {condition}")
@@ -108,11 +110,13 @@ class StanzaError(Exception):
         self.by = by
         self.content = content
         self.quote = quote
+        self.code = code
 
     def xml(self) -> bytes:
         """The `<error/>` child as bytes, in the stanza's own namespace."""
         by = f" by='{escape(self.by)}'" if self.by else ""
         name = self.condition
         body = f">{escape(self.content)}</{name}>" if self.content else "/>"
-        head = f"<error type='{self.type}'{by}><{name} xmlns='{STANZAS_NAMESPACE}'{body}"
+        code = f" code='{self.code}'" if self.code else ""
+        head = f"<error type='{self.type}'{code}{by}><{name} xmlns='{STANZAS_NAMESPACE}'{body}"
         return (head + _text(STANZAS_NAMESPACE, self.text)).encode() + self.app + b"</error>"

@@ -23,6 +23,7 @@ from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
 from msgd.xeps.xep_0215_external_services import ExternalServices
+from msgd.xeps.xep_0223_private_data import PrivateData
 from msgd.xeps.xep_0280_carbons import Carbons
 from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
@@ -32,6 +33,7 @@ from msgd.xeps.xep_0359_stanza_ids import StanzaIds
 from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0424_retraction import MessageRetraction
 from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
+from msgd.xeps.xep_0490_displayed import DisplayedSynchronization
 
 ALL: Final[tuple[type[Extension], ...]] = (
     ServiceDiscovery,
@@ -64,5 +66,7 @@ ALL: Final[tuple[type[Extension], ...]] = (
     VCardTemp,
     PublishSubscribe,
     PersonalEventing,
+    PrivateData,
+    DisplayedSynchronization,
     Registration,
 )

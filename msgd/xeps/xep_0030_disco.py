@@ -17,6 +17,7 @@ from msgd.routing.extension import (
     Extension,
     Identity,
     Information,
+    ListedItem,
     Xep,
     on_iq,
 )
@@ -24,7 +25,7 @@ from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 from msgd.wire.xml import element
-from msgd.xeps.permission import require_account, visible_account
+from msgd.xeps.permission import owner_of, require_account, sender_of
 
 INFO = "http://jabber.org/protocol/disco#info"
 ITEMS = "http://jabber.org/protocol/disco#items"
@@ -48,7 +49,14 @@ class ServiceDiscovery(Extension):
 
     @on_iq("get", INFO, "query", at=(OWN, ACCOUNT))
     async def describe_account(self, stanza: Stanza) -> Element:
-        """§3.1, §8: an account, to those who see its presence."""
+        """§3.1, §8: an account, to those who see its presence; a node of it, to those who may read that."""
+        node = _node(stanza)
+        owner = await self.router.load(owner_of(stanza)) if node is not None else None
+        if owner is not None and node is not None:
+            for extension in self.router.extensions.loaded:
+                found = await extension.account_node(owner, sender_of(stanza), node)
+                if found is not None:
+                    return write_information(found, node)
         account = await require_account(self, stanza)
         return self._describe(ACCOUNT, account.jid, stanza)
 
@@ -68,9 +76,7 @@ class ServiceDiscovery(Extension):
         node = _node(stanza)
         if node is None:
             answer = element(ITEMS, "query")
-            for item in self.router.extensions.items(stanza.to.domain):
-                name = {"name": item.name} if item.name else {}
-                answer.append(element(ITEMS, "item", {"jid": item.jid, **name}))
+            answer.extend(map(_item, self.router.extensions.items(stanza.to.domain)))
             return answer
         if self.router.extensions.node_information(HOST, stanza.to, node) is None:
             raise StanzaError("item-not-found", "no such node")
@@ -78,20 +84,35 @@ class ServiceDiscovery(Extension):
 
     @on_iq("get", ITEMS, "query", at=(OWN, ACCOUNT))
     async def list_account(self, stanza: Stanza) -> Element:
-        """§4.2, §8: the available resources of an account, to those who see its presence.
+        """§4.2, §8: the available resources of an account, to those who see its presence, and its nodes.
 
-        All others get an empty list, whether the account exists or not.
+        Everybody gets only what he may know: mostly an empty list, whether the account exists or not.
         """
-        node = _node(stanza)
+        node, asker = _node(stanza), sender_of(stanza)
         answer = element(ITEMS, "query", {"node": node} if node is not None else None)
-        account = await visible_account(self, stanza)
+        account = await self.router.load(owner_of(stanza))
         if account is None:
             return answer
-        if node is not None:
+        visible = account.shows_presence_to(asker)
+        if node is None and visible:
+            for session in account.available():
+                answer.append(element(ITEMS, "item", {"jid": str(session.jid)}))
+        lists = [
+            await extension.account_items(account, asker, node) for extension in self.router.extensions.loaded
+        ]
+        if visible and all(found is None for found in lists):
             raise StanzaError("item-not-found", "no such node")
-        for session in account.available():
-            answer.append(element(ITEMS, "item", {"jid": str(session.jid)}))
+        answer.extend(_item(listed) for found in lists for listed in found or ())
         return answer
+
+
+def _item(listed: ListedItem) -> Element:
+    attributes = {"jid": str(listed.jid)}
+    if listed.node:
+        attributes["node"] = listed.node
+    if listed.name:
+        attributes["name"] = listed.name
+    return element(ITEMS, "item", attributes)
 
 
 def _node(stanza: Stanza) -> str | None:

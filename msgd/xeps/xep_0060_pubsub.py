@@ -9,14 +9,28 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from msgd.routing.extension import ACCOUNT, OWN, Extension, Xep, on_iq
+from msgd.accounts.uses import Uses
+from msgd.routing.account import LiveAccount
+from msgd.routing.extension import (
+    ACCOUNT,
+    OWN,
+    Extension,
+    Identity,
+    Information,
+    ListedItem,
+    Xep,
+    on_iq,
+)
+from msgd.storage.database import Connection
 from msgd.wire.errors import StanzaError
+from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 from msgd.xeps.permission import owner_of, sender_of
-from msgd.xeps.pubsub import owner_requests, requests
+from msgd.xeps.pubsub import access, owner_requests, requests, store
+from msgd.xeps.pubsub.configuration import metadata
 from msgd.xeps.pubsub.errors import unsupported
 from msgd.xeps.pubsub.requests import Action, Request
-from msgd.xeps.pubsub.service import Service
+from msgd.xeps.pubsub.service import Service, existing, who
 
 if TYPE_CHECKING:
     from msgd.routing.router import Router
@@ -29,7 +43,8 @@ _UNSUPPORTED: Final = {
 _FEATURES: Final = (
     "access-open", "access-presence", "access-roster", "access-whitelist", "auto-create", "config-node",
     "config-node-max", "create-and-configure", "create-nodes", "delete-items", "delete-nodes", "item-ids",
-    "last-published", "member-affiliation", "modify-affiliations", "multi-items", "outcast-affiliation",
+    "last-published", "manage-subscriptions", "member-affiliation", "meta-data", "modify-affiliations",
+    "multi-items", "outcast-affiliation",
     "persistent-items", "presence-notifications", "presence-subscribe", "publish", "publish-options",
     "purge-nodes", "retract-items", "retrieve-affiliations", "retrieve-default", "retrieve-items",
     "retrieve-subscriptions", "rsm", "subscribe",
@@ -40,7 +55,9 @@ class PublishSubscribe(Extension):
     """XEP-0060 Publish-Subscribe."""
 
     xep = Xep(60, "1.30.0")
-    account_features = frozenset(f"{requests.NAMESPACE}#{feature}" for feature in _FEATURES)
+    account_features = frozenset(
+        {requests.NAMESPACE, *(f"{requests.NAMESPACE}#{feature}" for feature in _FEATURES)}
+    )
     proves = "xep_0060/*"
 
     def __init__(self, router: Router) -> None:
@@ -58,6 +75,44 @@ class PublishSubscribe(Extension):
     async def answer_owner(self, stanza: Stanza) -> bytes:
         """§8."""
         return await self._do(stanza, owner_requests.NAMESPACE, owner_requests.ACTIONS)
+
+    # -- discovery (§5.2 to §5.5) --------------------------------------------------------------
+
+    async def account_node(self, account: LiveAccount, asker: JID, node: str) -> Information | None:
+        """§5.3, §5.4: a node, for those who may read it."""
+
+        def look(connection: Connection, account_id: int, name: str) -> Element:
+            return metadata(existing(connection, account_id, name), str(account.jid))
+
+        try:
+            found = await self._service.read(account, node, asker, look)
+        except StanzaError:
+            return None
+        return Information((Identity("pubsub", "leaf"),), (requests.NAMESPACE,), (found,))
+
+    async def account_items(
+        self, account: LiveAccount, asker: JID, node: str | None
+    ) -> list[ListedItem] | None:
+        """§5.2, §5.5: the nodes, or the items of one, as far as one may read them."""
+        if node is not None:
+            try:
+                ids = await self._service.read(account, node, asker, store.ids)
+            except StanzaError:
+                return None
+            return [ListedItem(account.jid, name=id) for id in ids]
+        if not account.uses & Uses.PEP:
+            return []
+
+        def look(connection: Connection) -> list[ListedItem]:
+            return [
+                ListedItem(account.jid, name, configuration.title)
+                for name, configuration in store.nodes(connection, account.id).items()
+                if access.readable(configuration, who(connection, account, name, asker))
+            ]
+
+        return await self._service.look(look)
+
+    # -- requests ------------------------------------------------------------------------------
 
     async def _do(self, stanza: Stanza, namespace: str, actions: Mapping[tuple[str, str], Action]) -> bytes:
         payload = stanza.payload

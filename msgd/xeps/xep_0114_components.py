@@ -6,7 +6,7 @@ The door is `msgd/components.py`, the handshake `msgd/negotiation/component.py`,
 
 from __future__ import annotations
 
-from msgd.routing.extension import Extension, Item, Xep
+from msgd.routing.extension import Extension, ListedItem, Xep
 
 
 class Components(Extension):
@@ -15,10 +15,10 @@ class Components(Extension):
     xep = Xep(114, "1.6")
     proves = "xep_0114/*"
 
-    def items(self, domain: str) -> list[Item]:
+    def items(self, domain: str) -> list[ListedItem]:
         """A component below a domain of ours belongs to that one, any other to all."""
         return [
-            Item(component.jid, component.name)
+            ListedItem(component.jid, name=component.name)
             for component in self.router.components.values()
             if component.stream is not None and self._belongs(component.jid, domain)
         ]

@@ -141,7 +141,7 @@ class _Comparison:
             return False
         if name == LANG:
             return True
-        if got.tag == f"{{{CLIENT}}}error" and name == "by":
+        if got.tag == f"{{{CLIENT}}}error" and name in ("by", "code"):
             return True
         if not top or got.tag not in STANZAS:
             return False

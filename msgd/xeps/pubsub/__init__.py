@@ -1,7 +1,8 @@
 """Publish-subscribe (XEP-0060): nodes, who may do what with them, and how they are kept.
 
-    requests, owner_requests ─▶ service ─▶ store        what clients ask for
-                                   └────▶ notices ─▶ router   who is told of it
+    requests, owner_requests ─▶ service ─▶ change ─▶ store     what clients ask for
+                                             └─────▶ notices ─▶ router     who is told of it
 
-`configuration` is what a node is like, `access` who reads it. The nodes are those of accounts (XEP-0163).
+`configuration` is what a node is like, `rules` what some have to be, `access` who reads it. The nodes are
+those of accounts (XEP-0163).
 """

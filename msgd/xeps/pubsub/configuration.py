@@ -2,23 +2,19 @@
 
 Source: XEP-0060 §8.2 and §16.4.4, XEP-0163 §5 (defaults).
 
-Some nodes are worth nothing unless they are configured rightly, and clients that meet a wrong one give up:
-keys that a stranger cannot read, bookmarks of which only the last one is kept. `RULES` has what such nodes
-are when they are made. Their owner's publication options are carried out there instead of being compared, so
-a node that was made wrongly is put right by the next publication; and that it keeps what it needs to keep
-cannot be configured away.
+Nodes with certain names are something else when nobody configures them: `rules.py`.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Final, NamedTuple
+from typing import Final
 from xml.etree.ElementTree import Element
 
 from msgd.wire.errors import StanzaError
 from msgd.wire.xml import element
-from msgd.xeps.data_forms import FORM_TYPE, read_form
+from msgd.xeps.data_forms import FORM_TYPE, read_form, result_form
 from msgd.xeps.data_forms import NAMESPACE as FORMS
 from msgd.xeps.pubsub.errors import pubsub_error
 
@@ -55,10 +51,10 @@ class Configuration:
 
     def stored(self) -> str:
         """What differs from the defaults, as JSON."""
-        return json.dumps({k: v for k, v in asdict(self).items() if v != getattr(_DEFAULT, k)})
+        return json.dumps({k: v for k, v in asdict(self).items() if v != getattr(DEFAULT, k)})
 
 
-_DEFAULT: Final = Configuration()
+DEFAULT: Final = Configuration()
 _CHOICES: Final = {
     "access_model": ("presence", "open", "roster", "whitelist"),
     "send_last_published_item": ("on_sub_and_presence", "on_sub", "never"),
@@ -71,70 +67,21 @@ _FIXED: Final = {
     "purge_offline": ("0", "false"),
     "itemreply": ("owner",),
     "subscribe": ("1", "true"),
+    "notify_sub": ("0", "false"),
     "node_type": ("leaf",),
     "item_expire": ("max", "0"),
     "tempsub": ("0", "false"),
 }
 _BOOLEANS: Final = {"1": True, "true": True, "0": False, "false": False}
-_OPTIONS: Final = {option.name: getattr(_DEFAULT, option.name) for option in fields(Configuration)}
-
-
-class Rule(NamedTuple):
-    """What the nodes of a name, or whose names begin so, are when they are made."""
-
-    name: str
-    configuration: Configuration
-    prefix: bool = False
-
-    def fits(self, node: str) -> bool:
-        """Whether the rule is for `node`."""
-        return node.startswith(self.name) if self.prefix else node == self.name
-
-
-_READ_BY_ALL: Final = Configuration(access_model="open")
-_PRIVATE_LIST: Final = Configuration(
-    access_model="whitelist", max_items=MAX, send_last_published_item="never"
-)
-RULES: Final = (
-    # XEP-0384: whoever wants to write to somebody needs his keys first.
-    Rule("eu.siacs.conversations.axolotl.devicelist", _READ_BY_ALL),
-    Rule("eu.siacs.conversations.axolotl.bundles:", _READ_BY_ALL, prefix=True),
-    Rule("urn:xmpp:omemo:2:devices", _READ_BY_ALL),
-    Rule("urn:xmpp:omemo:2:bundles", Configuration(access_model="open", max_items=MAX)),
-    # XEP-0402 §4, XEP-0490 §4: one item for each conversation, the owner's alone.
-    Rule("urn:xmpp:bookmarks:1", _PRIVATE_LIST),
-    Rule("urn:xmpp:mds:displayed:0", _PRIVATE_LIST),
-    # XEP-0048 §4.
-    Rule("storage:bookmarks", Configuration(access_model="whitelist")),
-)
-
-
-def rule_for(node: str) -> Rule | None:
-    """The rule for a node; most have none."""
-    return next((rule for rule in RULES if rule.fits(node)), None)
-
-
-def default(node: str) -> Configuration:
-    """What a node of this name is when nothing else is said."""
-    rule = rule_for(node)
-    return rule.configuration if rule is not None else _DEFAULT
+_OPTIONS: Final = {option.name: getattr(DEFAULT, option.name) for option in fields(Configuration)}
 
 
 def loaded(stored: str) -> Configuration:
-    """The configuration that was `stored`."""
+    """The configuration that was `stored`; `rules.sound` says whether it may be so."""
     found = json.loads(stored)
     if "roster_groups_allowed" in found:
         found["roster_groups_allowed"] = tuple(found["roster_groups_allowed"])
-    return replace(_DEFAULT, **found)
-
-
-def keeping_rules(node: str, configuration: Configuration) -> Configuration:
-    """`configuration` with what the rule for `node` does not leave to anybody."""
-    rule = rule_for(node)
-    if rule is None:
-        return configuration
-    most = MAX if rule.configuration.max_items == MAX else configuration.max_items
-    return replace(configuration, persist_items=True, max_items=most)
+    return replace(DEFAULT, **found)
 
 
 # -- forms -----------------------------------------------------------------------------------------
@@ -206,28 +153,6 @@ def _number(value: str, most: int) -> int:
     return MAX if len(value) > len(str(most)) or int(value) >= most else int(value)
 
 
-def agreed(node: str, before: Configuration, values: dict[str, list[str]], most: int) -> Configuration:
-    """The configuration of a node that exists, published to with options (XEP-0060 §7.1.5).
-
-    Raises StanzaError when they are not met, where no rule says that they are carried out instead.
-    """
-    try:
-        wanted = configured(before, values, most, strict=True)
-    except StanzaError as error:
-        if error.condition == "bad-request":
-            raise
-        raise _not_met() from None
-    if wanted == before:
-        return before
-    if rule_for(node) is None:
-        raise _not_met()
-    return keeping_rules(node, wanted)
-
-
-def _not_met() -> StanzaError:
-    return pubsub_error("conflict", "precondition-not-met", "the node is configured otherwise")
-
-
 def form(configuration: Configuration) -> Element:
     """The form in which the owner configures a node (§8.2.2)."""
     made = element(FORMS, "x", {"type": "form"})
@@ -247,6 +172,22 @@ def form(configuration: Configuration) -> Element:
             made.append(_field(var, "text-single", [value]))
     made.append(_field(_PREFIX + "publish_model", "list-single", ["publishers"], ["publishers"]))
     return made
+
+
+def metadata(configuration: Configuration, owner: str) -> Element:
+    """What everybody who may read a node is told of it (§5.4)."""
+    fields = {
+        "creator": owner,
+        "owner": owner,
+        "publisher": owner,
+        "title": configuration.title,
+        "description": configuration.description,
+        "type": configuration.type,
+        "access_model": configuration.access_model,
+        "publish_model": "publishers",
+        "max_items": "max" if configuration.max_items == MAX else str(configuration.max_items),
+    }
+    return result_form(METADATA, {_PREFIX + name: [value] for name, value in fields.items() if value})
 
 
 def _field(var: str, type: str, values: list[str], options: list[str] | None = None) -> Element:

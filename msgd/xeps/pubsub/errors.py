@@ -18,9 +18,13 @@ def pubsub_error(
     return StanzaError(condition, text, type, app)
 
 
-def no_node() -> StanzaError:
-    """There is no such node, or no such account: the asker does not learn which of both."""
-    return StanzaError("item-not-found", "no such node")
+def no_node(text: str = "no such node") -> StanzaError:
+    """There is no such node, item or account: the asker does not learn which.
+
+    With the code of XEP-0086: clients that are about (profanity 0.13) make their first list of keys only
+    when they see it.
+    """
+    return StanzaError("item-not-found", text, code=404)
 
 
 def unsupported(feature: str) -> StanzaError:

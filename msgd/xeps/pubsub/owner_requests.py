@@ -11,10 +11,10 @@ from msgd.wire.jid import JID, JIDError
 from msgd.wire.xml import element, escape, serialise
 from msgd.xeps.data_forms import NAMESPACE as FORMS
 from msgd.xeps.pubsub import store
-from msgd.xeps.pubsub.configuration import NODE_CONFIG, Configuration, default, form, submitted
-from msgd.xeps.pubsub.errors import no_node, pubsub_error
+from msgd.xeps.pubsub.configuration import DEFAULT, NODE_CONFIG, form, submitted
+from msgd.xeps.pubsub.errors import pubsub_error
 from msgd.xeps.pubsub.requests import Action, Request
-from msgd.xeps.pubsub.service import MOST_AFFILIATIONS
+from msgd.xeps.pubsub.service import MOST_AFFILIATIONS, existing
 
 NAMESPACE: Final = "http://jabber.org/protocol/pubsub#owner"
 _AFFILIATIONS: Final = frozenset({"member", "outcast", "none"})
@@ -27,9 +27,7 @@ def _answer(*children: Element) -> bytes:
 async def get_configuration(request: Request) -> bytes:
     """§8.2.1."""
     account, node = request.owned, request.node
-    found = await request.service.look(lambda c: store.node(c, account.id, node))
-    if found is None:
-        raise no_node()
+    found = await request.service.look(lambda c: existing(c, account.id, node))
     return _answer(element(NAMESPACE, "configure", {"node": node}, form(found)))
 
 
@@ -38,25 +36,28 @@ async def configure(request: Request) -> bytes:
     account, node = request.owned, request.node
     sent = request.action.find(f"{{{FORMS}}}x")
     if sent is None or sent.get("type") != "cancel":
-        await request.service.configure(account, node, submitted(sent, NODE_CONFIG))
+        options = submitted(sent, NODE_CONFIG)
+        await request.service.change(account, lambda change: change.configure(node, options))
     return b""
 
 
 async def get_default(request: Request) -> bytes:
     """§8.3: what a node is that nobody configures."""
     assert request.owned
-    return _answer(element(NAMESPACE, "default", None, form(default(""))))
+    return _answer(element(NAMESPACE, "default", None, form(DEFAULT)))
 
 
 async def delete(request: Request) -> bytes:
     """§8.4."""
-    await request.service.delete(request.owned, request.node)
+    account, node = request.owned, request.node
+    await request.service.change(account, lambda change: change.delete(node))
     return b""
 
 
 async def purge(request: Request) -> bytes:
     """§8.5."""
-    await request.service.purge(request.owned, request.node)
+    account, node = request.owned, request.node
+    await request.service.change(account, lambda change: change.purge(node))
     return b""
 
 
@@ -68,7 +69,7 @@ async def get_affiliations(request: Request) -> bytes:
     account, node = request.owned, request.node
 
     def work(connection: Connection) -> dict[JID, str]:
-        _existing(connection, account.id, node)
+        existing(connection, account.id, node)
         return store.affiliations(connection, account.id, node)
 
     found = {account.jid: "owner", **await request.service.look(work)}
@@ -92,7 +93,7 @@ async def set_affiliations(request: Request) -> bytes:
         changes[jid.bare] = affiliation
 
     def work(connection: Connection) -> None:
-        _existing(connection, account.id, node)
+        existing(connection, account.id, node)
         for jid, affiliation in changes.items():
             store.affiliate(connection, account.id, node, jid, affiliation)
         if len(store.affiliations(connection, account.id, node)) > MOST_AFFILIATIONS:
@@ -107,7 +108,7 @@ async def get_subscriptions(request: Request) -> bytes:
     account, node = request.owned, request.node
 
     def work(connection: Connection) -> list[JID]:
-        _existing(connection, account.id, node)
+        existing(connection, account.id, node)
         return store.subscriptions(connection, account.id, node)
 
     found = await request.service.look(work)
@@ -125,7 +126,7 @@ async def set_subscriptions(request: Request) -> bytes:
         gone.append(_address(child))
 
     def work(connection: Connection) -> None:
-        _existing(connection, account.id, node)
+        existing(connection, account.id, node)
         for jid in gone:
             store.unsubscribe(connection, account.id, node, jid)
 
@@ -136,13 +137,6 @@ async def set_subscriptions(request: Request) -> bytes:
 def _listed(name: str, node: str, content: str) -> bytes:
     inside = f"<{name} node='{escape(node)}'>{content}</{name}>"
     return f"<pubsub xmlns='{NAMESPACE}'>{inside}</pubsub>".encode()
-
-
-def _existing(connection: Connection, account_id: int, node: str) -> Configuration:
-    found = store.node(connection, account_id, node)
-    if found is None:
-        raise no_node()
-    return found
 
 
 def _address(child: Element) -> JID:

@@ -16,9 +16,10 @@ from msgd.wire.jid import JID, JIDError
 from msgd.wire.xml import escape, serialise
 from msgd.xeps.data_forms import NAMESPACE as FORMS
 from msgd.xeps.pubsub import access, notices, store
+from msgd.xeps.pubsub.change import LONGEST_NAME, Options
 from msgd.xeps.pubsub.configuration import NODE_CONFIG, PUBLISH_OPTIONS, submitted
-from msgd.xeps.pubsub.errors import no_node, pubsub_error
-from msgd.xeps.pubsub.service import LONGEST_NAME, MOST_SUBSCRIPTIONS, Options, Service, who
+from msgd.xeps.pubsub.errors import no_node, pubsub_error, unsupported
+from msgd.xeps.pubsub.service import MOST_SUBSCRIPTIONS, Service, existing, who
 from msgd.xeps.pubsub.store import Item
 from msgd.xeps.xep_0059_result_sets import NAMESPACE as RSM
 from msgd.xeps.xep_0059_result_sets import Wanted, told, wanted
@@ -90,9 +91,10 @@ async def publish(request: Request) -> bytes:
     account, node = request.owned, request.node
     options = request.form("publish-options", PUBLISH_OPTIONS)
     items = [_published(item) for item in request.action.findall(f"{{{NAMESPACE}}}item")]
-    if not items or len({id for id, _ in items if id}) < len([id for id, _ in items if id]):
+    ids = [id for id, _ in items if id]
+    if len(set(ids)) < len(ids):
         raise pubsub_error("bad-request", "item-required", "items, each with an id of its own, are wanted")
-    made = await request.service.publish(account, node, items, options)
+    made = await request.service.change(account, lambda change: change.publish(node, items, options))
     named = b"".join(notices.written(item, payload=False) for item in made)
     return _pubsub(f"<publish node='{escape(node)}'>".encode() + named + b"</publish>")
 
@@ -119,7 +121,7 @@ async def retract(request: Request) -> bytes:
     if not ids:
         raise pubsub_error("bad-request", "item-required")
     notify = request.action.get("notify") in ("1", "true")
-    await request.service.retract(account, node, ids, notify)
+    await request.service.change(account, lambda change: change.retract(node, ids, notify))
     return b""
 
 
@@ -128,7 +130,8 @@ async def create(request: Request) -> bytes:
     account = request.owned
     if not request.action.get("node"):
         raise pubsub_error("not-acceptable", "nodeid-required", "nodes are named by who makes them")
-    await request.service.create(account, request.node, request.form("configure", NODE_CONFIG))
+    node, options = request.node, request.form("configure", NODE_CONFIG)
+    await request.service.change(account, lambda change: change.create(node, options))
     return b""
 
 
@@ -183,7 +186,7 @@ def _page(connection: Connection, account_id: int, name: str, page: Wanted) -> _
     edge = page.before or page.after
     found = store.page(connection, account_id, name, edge, page.most, page.backwards)
     if found is None:
-        raise StanzaError("item-not-found", "no such item")
+        raise no_node("no such item")
     return _Page(found[0], count, found[1])
 
 
@@ -208,11 +211,11 @@ def _most(text: str | None) -> int:
 async def subscribe(request: Request) -> bytes:
     """§6.1: who may read a node may subscribe to it; he gets the last item."""
     account, node, jid = request.existing, request.node, _subscriber(request)
+    if request.payload.find(f"{{{NAMESPACE}}}options") is not None:
+        raise unsupported("subscription-options")
 
     def work(connection: Connection) -> None:
-        configuration = store.node(connection, account.id, node)
-        if configuration is None:
-            raise no_node()
+        configuration = existing(connection, account.id, node)
         refused = access.refusal(configuration, who(connection, account, node, request.asker))
         if refused is not None:
             raise refused
@@ -230,6 +233,7 @@ async def unsubscribe(request: Request) -> bytes:
     account, node, jid = request.existing, request.node, _subscriber(request)
 
     def work(connection: Connection) -> None:
+        existing(connection, account.id, node)
         if not store.unsubscribe(connection, account.id, node, jid):
             raise pubsub_error("unexpected-request", "not-subscribed", type="cancel")
 

@@ -17,6 +17,7 @@ from msgd.storage.statements import upsert
 from msgd.wire.jid import JID
 from msgd.xeps.pubsub.access import Standing
 from msgd.xeps.pubsub.configuration import Configuration, loaded
+from msgd.xeps.pubsub.rules import sound
 
 _node, _item = schema.pubsub_node, schema.pubsub_item
 _affiliation, _subscription = schema.pubsub_affiliation, schema.pubsub_subscription
@@ -52,11 +53,17 @@ _PUT: Final = upsert(_item, "number", "published", "size", "xml")
 _NEXT: Final = select(func.coalesce(func.max(_item.c.number), 0) + 1).where(*_OF_NODE)
 _COUNT: Final = select(func.count()).select_from(_item).where(*_OF_NODE)
 _SIZE: Final = select(func.coalesce(func.sum(_item.c.size), 0)).where(_item.c.account_id == _OWNER)
+_SIZES: Final = (
+    select(_item.c.node, func.count(), func.sum(_item.c.size))
+    .where(_item.c.account_id == _OWNER)
+    .group_by(_item.c.node)
+)
 _OLDEST_KEPT: Final = (
     select(_item.c.number).where(*_OF_NODE).order_by(_item.c.number.desc()).limit(1).offset(bindparam("most"))
 )
 _EVICT: Final = delete(_item).where(*_OF_NODE, _item.c.number <= bindparam("number"))
 _RETRACT: Final = delete(_item).where(*_OF_NODE, _item.c.id == bindparam("id"))
+_IDS: Final = select(_item.c.id).where(*_OF_NODE).order_by(_item.c.number.desc())
 _COLUMNS: Final = (_item.c.id, _item.c.published, _item.c.xml)
 _ITEM: Final = select(*_COLUMNS).where(*_OF_NODE, _item.c.id == bindparam("id"))
 _NEWEST: Final = select(*_COLUMNS).where(*_OF_NODE).order_by(_item.c.number.desc()).limit(bindparam("most"))
@@ -127,12 +134,30 @@ def account(connection: Connection, jid: JID) -> tuple[int, int] | None:
 def node(connection: Connection, account_id: int, name: str) -> Configuration | None:
     """The configuration of a node; None where there is none."""
     found = connection.one(_NODE, {"account_id": account_id, "name": name})
-    return loaded(found[0]) if found is not None else None
+    return sound(name, loaded(found[0])) if found is not None else None
 
 
 def nodes(connection: Connection, account_id: int) -> dict[str, Configuration]:
     """All nodes of an account."""
-    return {name: loaded(text) for name, text in connection.all(_NODES, {"account_id": account_id})}
+    return {
+        name: sound(name, loaded(text)) for name, text in connection.all(_NODES, {"account_id": account_id})
+    }
+
+
+def repair(connection: Connection, account_id: int) -> dict[str, Configuration]:
+    """Write down what `sound` makes of nodes that were configured otherwise; what those were before."""
+    before = {name: loaded(text) for name, text in connection.all(_NODES, {"account_id": account_id})}
+    wrong = {name: stored for name, stored in before.items() if sound(name, stored) != stored}
+    for name, stored in wrong.items():
+        configure(connection, account_id, name, sound(name, stored))
+    return wrong
+
+
+def listing(connection: Connection, account_id: int) -> list[tuple[str, Configuration, int, int]]:
+    """All nodes of an account, each with the number of its items and their bytes."""
+    sizes = {name: (count, size) for name, count, size in connection.all(_SIZES, {"account_id": account_id})}
+    found = nodes(connection, account_id).items()
+    return [(name, configuration, *sizes.get(name, (0, 0))) for name, configuration in found]
 
 
 def count_nodes(connection: Connection, account_id: int) -> int:
@@ -206,8 +231,13 @@ def item(connection: Connection, account_id: int, name: str, id: str) -> Item | 
     return Item(*found) if found is not None else None
 
 
+def ids(connection: Connection, account_id: int, name: str) -> list[str]:
+    """The ids of all items, the newest first."""
+    return [id for (id,) in connection.all(_IDS, {"account_id": account_id, "name": name})]
+
+
 def newest(connection: Connection, account_id: int, name: str, most: int) -> list[Item]:
-    """The newest items, the last one first."""
+    """The newest items, the last one first; all of them for -1."""
     found = connection.all(_NEWEST, {"account_id": account_id, "name": name, "most": most})
     return [Item(*row) for row in found]
 
