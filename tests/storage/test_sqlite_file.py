@@ -139,7 +139,7 @@ def test_head_is_the_newest_step_and_every_step_only_goes_forward() -> None:
         assert not hasattr(script.module, "downgrade"), script.revision
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
 def test_an_older_database_is_brought_up_with_its_data(
     tmp_path: Path, reactor: IReactorFromThreads, revision: str
 ) -> None:
