@@ -19,7 +19,13 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]  # has no types
 
-from msgd.console import commands_server, commands_sessions, commands_spool, commands_users
+from msgd.console import (
+    commands_devices,
+    commands_server,
+    commands_sessions,
+    commands_spool,
+    commands_users,
+)
 from msgd.console.password import is_password
 from msgd.console.registry import Server
 from msgd.console.terminal import TerminalProtocol
@@ -35,7 +41,9 @@ _TRIES: Final = 3
 _PENALTY: Final = 2.0
 _HIDE, _SHOW = b"\xff\xfb\x01", b"\xff\xfc\x01"  # telnet: the server will (not) echo
 #: The modules that declare commands; imported for that.
-COMMANDS: Final = (commands_server, commands_sessions, commands_spool, commands_users)
+COMMANDS: Final = (
+    commands_server, commands_sessions, commands_spool, commands_users, commands_devices,
+)  # fmt: skip
 
 
 class Console:

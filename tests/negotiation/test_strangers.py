@@ -17,6 +17,9 @@ class Stranger:
     state: str = "connected"
     failed: list[StreamError] = field(default_factory=list)
 
+    def is_of(self, account: JID, device: str) -> bool:
+        return False
+
     def stream_failed(self, error: StreamError) -> None:
         self.failed.append(error)
 
