@@ -73,6 +73,7 @@ _COUNT: Final = (
 )
 _PROMOTE: Final = update(device_token).where(*_ONE_TOKEN).values(slot=CURRENT)
 _REMOVE_SLOT: Final = delete(device_token).where(*_TOKENS, device_token.c.slot == bindparam("of_slot"))
+_REMOVE_OLDER: Final = delete(device_token).where(*_TOKENS, device_token.c.expires < bindparam("of_expiry"))
 _REMOVE_TOKENS: Final = delete(device_token).where(*_TOKENS)
 
 
@@ -101,9 +102,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A login by a device: with the token `used` or otherwise, `tokens` says what it wants of tokens.
+    """A login by a device, with the token `used` or otherwise; `give` is the token it gets.
 
-    `give` is the token it gets, `invalidate` ends all that it has, `count` guards `used` against replays.
+    `count` guards `used` against replays, `invalidate` ends all tokens that it has; both mean something with
+    `used` alone.
     """
 
     account_id: int
@@ -163,7 +165,7 @@ def keep_visit(connection: Connection, visit: Visit, most: int, busy: frozenset[
     connection.run(_KEEP, row)
     if new:
         mark(connection, visit.account_id, Uses.DEVICES, True)
-    if visit.invalidate:
+    if visit.used is not None and visit.invalidate:
         connection.run(_REMOVE_TOKENS, key)
     if visit.give is not None:
         _give(connection, visit, visit.give)
@@ -171,15 +173,16 @@ def keep_visit(connection: Connection, visit: Visit, most: int, busy: frozenset[
 
 
 def _use(connection: Connection, visit: Visit, used: StoredToken) -> None:
-    """XEP-0484 §6.1: a new token that was used becomes the current one. Raises TokenSpent."""
+    """XEP-0484 §4.5, §6.1: a new token that was used becomes the current one. Raises TokenSpent."""
     key = {"of_account": visit.account_id, "of_device": visit.device, "of_salt": used.salt}
     if visit.count is not None and not connection.run(_COUNT, {**key, "new_count": visit.count}):
         raise TokenSpent
     found = connection.one(_TOKEN_THERE, key)
     if found is None:
         raise TokenSpent
+    this = {"of_account": visit.account_id, "of_device": visit.device}
+    connection.run(_REMOVE_OLDER, {**this, "of_expiry": used.token.expires})
     if found[0] == NEW:
-        this = {"of_account": visit.account_id, "of_device": visit.device}
         connection.run(_REMOVE_SLOT, {**this, "of_slot": CURRENT})
         connection.run(_PROMOTE, key)
 

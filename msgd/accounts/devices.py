@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from msgd.accounts import device_store
 from msgd.accounts.device_store import DeviceRecord, Known, TokenSpent, UserAgent, Visit
-from msgd.accounts.tokens import NEW
+from msgd.accounts.tokens import NEW, StoredToken
 from msgd.storage.database import Database
 from msgd.wire.jid import JID
 
@@ -113,9 +113,14 @@ def _is_news(visit: Visit, known: Known) -> bool:
     said = (visit.agent.software, visit.agent.device, visit.tag)
     return (
         visit.give is not None
-        or visit.invalidate
-        or visit.count is not None
-        or (visit.used is not None and visit.used.slot == NEW)
         or known.said != said
         or not 0 <= visit.now - known.last_seen < _FRESH
+        or (visit.used is not None and _spends(visit, visit.used, known))
     )
+
+
+def _spends(visit: Visit, used: StoredToken, known: Known) -> bool:
+    """Whether something changes with the use of a token."""
+    if visit.invalidate or visit.count is not None or used.slot == NEW:
+        return True
+    return any(other.token.expires < used.token.expires for other in known.tokens)

@@ -18,6 +18,7 @@ from msgd.negotiation.fast import fast_feature
 from msgd.negotiation.sasl import SaslOptions, offered_mechanisms
 from msgd.negotiation.sasl2_request import BIND, NAMESPACE, SM, Request
 from msgd.negotiation.server import ResumeRefused, Server
+from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
 from msgd.wire.transport import Connection
@@ -82,8 +83,8 @@ async def resume_or_bind(
         return Inline(told=told)
     resource = f"{request.bind.tag}/" if request.bind.tag else ""
     resource += device or secrets.token_urlsafe(_RESOURCE_BYTES)
+    known = await _told(server, account)
     try:
-        known = await server.told_when_bound(account)
         session = await server.bind(account, resource, mechanism, device)
     except StanzaError as error:
         # The client learns from its bare address that nothing is bound; what is wrong, when it binds.
@@ -91,6 +92,14 @@ async def resume_or_bind(
         return Inline(told=told)
     answers = b"".join(server.enable(session, feature) for feature in request.bind.features)
     return Inline(session, told + f"<bound xmlns='{BIND}'>".encode() + known + answers + b"</bound>")
+
+
+async def _told(server: Server, account: Account) -> bytes:
+    """What there is to tell; nothing while storage is in trouble, which is no reason not to bind."""
+    try:
+        return await server.told_when_bound(account)
+    except (StanzaError, DatabaseError):
+        return b""
 
 
 def bound_features(server: Server, domain: JID, session: Any) -> bytes:

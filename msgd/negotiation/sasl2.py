@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msgd.accounts.accounts import Account
 from msgd.accounts.device_store import Known, TokenSpent, UserAgent, Visit
@@ -140,16 +140,12 @@ class Sasl2:
         server, devices = self._server, self._server.accounts.devices
         used = self._tokens.used if self._tokens is not None else None
         give = token_to_give(request.token_for, used, request.invalidate, devices.now, server.token_seconds)
-        tag = request.bind.tag if request.bind is not None else ""
-        device = devices.id_of(account.jid, agent)
-        visit = Visit(
-            account.id, device, agent, tag, devices.now, used,
-            request.count if used is not None else None,
-            request.invalidate and used is not None,
-            give,
-        )  # fmt: skip
         try:
             known = await self._known(account, agent)
+            visit = Visit(
+                account.id, devices.id_of(account.jid, agent), *_said(request, agent, known), devices.now,
+                used, request.count, request.invalidate, give,
+            )  # fmt: skip
             kept = await devices.keep(visit, known, server.most_devices, server.devices_here(account))
         except TokenSpent:
             assert self._authentication.exchange is not None  # it has just succeeded
@@ -157,13 +153,20 @@ class Sasl2:
         except DatabaseError:
             if used is not None:
                 raise SaslFailure("temporary-auth-failure") from None
-            kept = False  # the password was right; that is no reason to keep anybody out
-        return (device, give) if kept else ("", None)
+            return "", None  # the password was right; that is no reason to keep anybody out
+        return (visit.device, give) if kept else ("", None)
 
     async def _known(self, account: Account, agent: UserAgent) -> Known:
         if self._tokens is not None and self._tokens.known is not None:
             return self._tokens.known
         return await self._server.accounts.devices.find(account.jid, agent)
+
+
+def _said(request: Request, agent: UserAgent, known: Known) -> tuple[UserAgent, str]:
+    """What a client says of itself, and its tag; what it does not say now is what it said before."""
+    software, name, tag = known.said or ("", "", "")
+    agent = replace(agent, software=agent.software or software, device=agent.device or name)
+    return agent, request.bind.tag if request.bind is not None else tag
 
 
 def _bare(claimed: str | None, domain: JID) -> JID | None:

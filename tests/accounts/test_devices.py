@@ -160,6 +160,16 @@ def test_two_tokens_and_no_more(world: World, romeo: Account) -> None:
     assert [(stored.slot, stored.token) for stored in _find(world).tokens] == [(CURRENT, last)]
 
 
+def test_a_token_that_ends_sooner_goes_when_a_later_one_is_used(world: World, romeo: Account) -> None:
+    """The operator shortens their life; the client has not got the short one, and uses the long one."""
+    long = _give(world, romeo)
+    _keep(world, replace(_visit(world, romeo), used=_find(world).tokens[0]))
+    _give(world, romeo, lifetime=DAY)
+    used = next(stored for stored in _find(world).tokens if stored.token == long)
+    _keep(world, replace(_visit(world, romeo), used=used))
+    assert [stored.token for stored in _find(world).tokens] == [long]
+
+
 @pytest.mark.parametrize("change", ["password", "offline", "disable", "remove"])
 def test_what_makes_a_token_void(world: World, romeo: Account, change: str) -> None:
     _give(world, romeo)
