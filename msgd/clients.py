@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from xml.etree.ElementTree import Element
 
 from OpenSSL import SSL
 from twisted.logger import Logger
@@ -21,7 +22,7 @@ from msgd.negotiation.client import ClientNegotiation
 from msgd.negotiation.sasl import SaslOptions
 from msgd.negotiation.server import ResumeRefused
 from msgd.routing.account import LiveAccount
-from msgd.routing.extension import STRANGER
+from msgd.routing.extension import DEVICE, STRANGER, device_of
 from msgd.routing.resumption import ResumeFailed, failed
 from msgd.routing.router import Router
 from msgd.routing.session import Session
@@ -54,6 +55,7 @@ class Clients:
         self.accounts: Accounts = router.accounts
         self.throttle = throttle
         self.accepting = True
+        self.accounts.devices.removed.append(self._device_removed)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -65,6 +67,10 @@ class Clients:
         self.limits_before_login = Limits(limits.stranger_size, limits.stranger_elements)
         self.negotiation_seconds = float(limits.negotiation_time)
         self.default_domain = config.domains[0]
+        self.token_seconds = config.login.token_days * 86_400
+        self.most_devices = config.login.devices
+        self.bind_features = self._router.extensions.bind_features()
+        self.can_resume = self._router.resumption.longest > 0
 
     # -- connections ---------------------------------------------------------------------------
 
@@ -116,8 +122,8 @@ class Clients:
         """Who answers an IQ before authentication."""
         return self._router.extensions.iq_handler(STRANGER, type, payload)
 
-    async def bind(self, account: Account, resource: str, mechanism: str) -> Session:
-        """A new session (RFC 6120 §7). Raises StanzaError."""
+    async def bind(self, account: Account, resource: str, mechanism: str, device: str = "") -> Session:
+        """A new session (RFC 6120 §7); earlier ones of the same device end. Raises StanzaError."""
         live = await self._router.load(account.jid)
         if live is None or live.id != account.id:
             raise StreamError("not-authorized", "the account is gone")
@@ -125,10 +131,14 @@ class Clients:
             jid = account.jid.with_resource(resource or secrets.token_urlsafe(_RESOURCE_BYTES))
         except JIDError as error:
             raise StanzaError("bad-request", str(error)) from None
+        if device:
+            for other in sessions_of(live, device):
+                other.kick(StreamError("conflict", "the client has logged in again"))
         jid = self._settle_conflict(live, jid)
         if len(live.sessions) >= self._config.sessions.most_resources:
             self._make_room(live)
         session = Session(self._router, live, jid, mechanism)
+        self.belongs(session, device)
         self._router.table.add(session)
         return session
 
@@ -152,15 +162,56 @@ class Clients:
             raise StanzaError("resource-constraint", "the account has too many resources")
         min(asleep, key=lambda session: session.last_received).end()
 
-    async def resume(self, account: Account, attributes: dict[str, str]) -> tuple[Session, bytes]:
-        """The session that `<resume/>` asks for. Raises ResumeRefused, StreamError."""
+    async def resume(self, account: Account, attributes: dict[str, str]) -> tuple[Session, bytes, bytes]:
+        """The session that `<resume/>` asks for, `<resumed/>`, and what to send then.
+
+        Raises ResumeRefused, StreamError.
+        """
         resumption = self._router.resumption
         try:
             resumed = resumption.find(account.jid, attributes)
-            answer = await resumption.take_over(resumed)
+            answer, again = await resumption.take_over(resumed)
         except ResumeFailed as error:
             raise ResumeRefused(failed(error.condition, error.handled)) from None
-        return resumed.session, answer
+        return resumed.session, answer, again
+
+    async def told_when_bound(self, account: Account) -> bytes:
+        """What `<bound/>` tells of an account (XEP-0386 §3.2). Raises StanzaError."""
+        live = await self._router.load(account.jid)
+        if live is None:
+            return b""
+        told = [await tell(live) for tell in self._router.extensions.tell_when_bound]
+        return b"".join(told)
+
+    def enable(self, session: Session, feature: Element) -> bytes:
+        """Enable what a client asks for while it binds; the answer in `<bound/>`, or nothing."""
+        handler = self._router.extensions.bind_handler(feature.tag)
+        return handler(session, feature) if handler is not None else b""
+
+    # -- devices -------------------------------------------------------------------------------
+
+    def belongs(self, session: Session, device: str) -> None:
+        """The session is of this device from now on, if it is of any."""
+        if device:
+            if session.extras is None:
+                session.extras = {}
+            session.extras[DEVICE] = device
+
+    def devices_here(self, account: Account) -> frozenset[str]:
+        """The devices of an account that have sessions."""
+        live = self._router.table.account(account.jid)
+        found = (device_of(session) for session in live.sessions.values()) if live is not None else ()
+        return frozenset(filter(None, found))
+
+    def _device_removed(self, jid: JID, device: str) -> None:
+        """Its sessions end, and what is about to become one."""
+        error = StreamError("not-authorized", "the device was removed")
+        live = self._router.table.account(jid)
+        for session in sessions_of(live, device) if live is not None else ():
+            session.kick(error)
+        for stream in self.streams:
+            if stream.is_of(jid, device):
+                stream.stream_failed(error)
 
     def started(self, session: Session) -> None:
         """The session is attached and its binding answered."""
@@ -169,3 +220,8 @@ class Clients:
     def resumed(self, session: Session) -> None:
         """The session is attached and was sent what it had not got."""
         self._router.note("session-resumed", session)
+
+
+def sessions_of(account: LiveAccount, device: str) -> list[Session]:
+    """The sessions of one device of an account."""
+    return [session for session in account.sessions.values() if device_of(session) == device]

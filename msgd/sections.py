@@ -101,6 +101,22 @@ class Login:
         restart=True,
     )
 
+    token_days: int = option(
+        21,
+        """A client that was logged in may log in again with a token instead of the password (XEP-0484). It
+        is replaced as it is used, and void when the client has not come for so long; 0: no tokens.""",
+        unit="days",
+        maximum=365,
+    )
+    devices: int = option(
+        25,
+        """Devices of one account that are remembered. The one not seen for longest is forgotten for one
+        more, and has to log in with the password next time.""",
+        unit="devices",
+        minimum=1,
+        maximum=1000,
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:

@@ -25,6 +25,7 @@ from msgd.accounts.credentials import (
     new_verifiers,
     pretended_verifier,
 )
+from msgd.accounts.devices import Devices
 from msgd.accounts.errors import AccountError
 from msgd.accounts.passwords import prepare_password
 from msgd.accounts.store import Account, AccountRecord
@@ -113,6 +114,8 @@ class Accounts:
         #: Awaited with the bare address before an account is deleted: what is to be told of it
         #: afterwards has to be known before.
         self.leaving: list[Callable[[JID], Awaitable[object]]] = []
+        #: The clients that name themselves when they log in.
+        self.devices = Devices(database, reactor, secret)
 
     async def find(self, jid: JID) -> Account | None:
         """Return the account of an address (its resource does not matter), None if there is none."""

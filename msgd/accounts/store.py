@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from msgd.accounts.credentials import Verifier
 from msgd.accounts.errors import AccountError
 from msgd.storage.database import Conflict, Connection
-from msgd.storage.schema import account, credential
+from msgd.storage.schema import account, credential, device_token
 from msgd.wire.jid import JID
 
 _THIS = (account.c.domain == bindparam("of_domain"), account.c.name == bindparam("of_name"))
@@ -24,6 +24,7 @@ _DISABLE = update(account).where(*_THIS).values(disabled=bindparam("new_disabled
 _PASSWORD_CHANGED = update(account).where(*_THIS).values(password_changed=bindparam("now"))
 _ADD_CREDENTIAL = insert(credential)
 _DELETE_CREDENTIALS = delete(credential).where(credential.c.account_id == bindparam("account"))
+_DELETE_TOKENS = delete(device_token).where(device_token.c.account_id == bindparam("account"))
 _WITH_CREDENTIALS = (
     select(
         account.c.id,
@@ -104,19 +105,24 @@ def with_verifiers(connection: Connection, jid: JID) -> tuple[Account | None, di
 
 
 def set_password(connection: Connection, jid: JID, verifiers: Mapping[str, Verifier], now: int) -> None:
-    """Replace all verifiers of an account. Raises AccountError "item-not-found"."""
+    """Replace all verifiers of an account; its tokens are void. Raises AccountError "item-not-found"."""
     found = find(connection, jid)
     if found is None:
         raise missing()
     connection.run(_PASSWORD_CHANGED, {**_key(jid), "now": now})
     connection.run(_DELETE_CREDENTIALS, {"account": found.id})
+    connection.run(_DELETE_TOKENS, {"account": found.id})
     _add_credentials(connection, found.id, verifiers)
 
 
 def set_disabled(connection: Connection, jid: JID, disabled: bool) -> None:
-    """Let an account log in, or not. Raises AccountError "item-not-found"."""
-    if not connection.run(_DISABLE, {**_key(jid), "new_disabled": disabled}):
+    """Let an account log in, or not; then its tokens are void. Raises AccountError "item-not-found"."""
+    found = find(connection, jid)
+    if found is None:
         raise missing()
+    connection.run(_DISABLE, {**_key(jid), "new_disabled": disabled})
+    if disabled:
+        connection.run(_DELETE_TOKENS, {"account": found.id})
 
 
 def remove(connection: Connection, jid: JID) -> None:

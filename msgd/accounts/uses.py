@@ -33,6 +33,7 @@ class Uses(enum.IntFlag):
     ARCHIVE = 2  #: it has preferences for its archive (XEP-0313, XEP-0441)
     PUSH = 4  #: an app server is told when messages wait (XEP-0357)
     PEP = 8  #: it has nodes (XEP-0163)
+    DEVICES = 16  #: clients that name themselves have logged in (XEP-0388)
 
 
 def mark(connection: Connection, account_id: int, use: Uses, on: bool) -> None:

@@ -1,7 +1,8 @@
 """The SASL conversation of one client stream: elements in, elements out (RFC 6120 §6).
 
 The mechanisms are in `sasl.py`; here are their messages in and out of `<auth/>`, `<challenge/>`,
-`<response/>`, `<success/>` and `<failure/>`, and how many attempts a connection has.
+`<response/>`, `<success/>` and `<failure/>`, and how many attempts a connection has. The other way to
+speak SASL is `sasl2.py`; both share the attempts, and begin an exchange here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from msgd.negotiation.sasl import (
     SaslFailure,
     SaslOptions,
     Success,
+    TokenMechanism,
     channel_binding_feature,
     decode_base64,
     offered_mechanisms,
@@ -57,15 +59,15 @@ def failure_element(condition: str, text: str = "") -> bytes:
 class Authentication:
     """The attempts of one connection to log in to one domain."""
 
-    __slots__ = ("_attempts", "_domain", "_exchange", "_server", "_transport", "mechanism")
+    __slots__ = ("_attempts", "_domain", "_server", "_transport", "exchange", "mechanism")
 
     def __init__(self, server: Server, transport: Connection, domain: JID) -> None:
         self._server = server
         self._transport = transport
         self._domain = domain
-        self._exchange: SaslExchange | None = None
         self._attempts = 0
-        #: The mechanism of the attempt under way.
+        #: The attempt under way, and its mechanism.
+        self.exchange: SaslExchange | None = None
         self.mechanism = ""
 
     async def take(self, local: str, attributes: dict[str, str], text: str) -> Success | None:
@@ -76,8 +78,7 @@ class Authentication:
         try:
             answer = await self._answer(local, attributes, text)
         except SaslFailure as failure:
-            self._exchange = None
-            self._refuse(failure)
+            self.refuse(failure, failure_element(failure.condition, failure.text))
             return None
         encoded = base64.b64encode(answer.data).decode()
         name = "challenge" if isinstance(answer, Challenge) else "success"
@@ -85,11 +86,11 @@ class Authentication:
         return answer if isinstance(answer, Success) else None
 
     async def _answer(self, local: str, attributes: dict[str, str], text: str) -> Challenge | Success:
-        exchange = self._exchange
+        exchange = self.exchange
         if local == "auth":
             if exchange is not None:
                 raise SaslFailure("aborted", "a new attempt began")
-            exchange = self._exchange = self._begin(attributes.get("mechanism", ""))
+            exchange = self.begin(attributes.get("mechanism", ""))
         elif local not in ("response", "abort"):
             raise StreamError("unsupported-stanza-type", "this element means nothing here")
         elif exchange is None:
@@ -98,28 +99,40 @@ class Authentication:
             raise SaslFailure("aborted")
         return await exchange.respond(decode_base64(text))
 
-    def _begin(self, mechanism: str) -> SaslExchange:
+    def begin(
+        self,
+        mechanism: str,
+        *,
+        claimed: JID | None = None,
+        offered: tuple[str, ...] = (),
+        tokens: TokenMechanism | None = None,
+    ) -> SaslExchange:
+        """A new attempt; see SaslExchange. Without `offered` it may be any mechanism for passwords."""
         server, bindings = self._server, self._transport.bindings()
-        exchange = SaslExchange(
+        types = bindings.types() if bindings is not None else ()
+        exchange = self.exchange = SaslExchange(
             mechanism,
             self._domain,
             server.accounts,
             bindings,
-            offered_mechanisms(bindings.types() if bindings is not None else (), server.sasl_options),
+            offered or offered_mechanisms(types, server.sasl_options),
             throttle=server.throttle,
             address=self._transport.address,
+            claimed=claimed,
+            tokens=tokens,
         )
         self.mechanism = mechanism
         return exchange
 
-    def _refuse(self, failure: SaslFailure) -> None:
-        """A failed attempt; after a few the stream ends."""
+    def refuse(self, failure: SaslFailure, element: bytes) -> None:
+        """An attempt failed: tell the client so. Raises StreamError after a few."""
+        self.exchange = None
         self._attempts += 1
         _log.info(
             "a login from {address} failed: {condition}",
             address=self._transport.address,
             condition=failure.condition,
         )
-        self._transport.write(failure_element(failure.condition, failure.text))
+        self._transport.write(element)
         if self._attempts >= _ATTEMPTS:
             raise StreamError("policy-violation", "too many failed attempts")

@@ -1,7 +1,7 @@
 """A client's connection becomes a session: header, STARTTLS, SASL, then bind or resume.
 
 One object per connection that is not bound yet; it is gone once the session has taken over.
-Sources: RFC 6120 §4 (streams), §5 (STARTTLS), §6 (SASL), §7 (binding), XEP-0440, XEP-0198 §5.
+Sources: RFC 6120 §4 (streams), §5 (STARTTLS), §6 (SASL), §7 (binding), XEP-0440, XEP-0198 §5, XEP-0388.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from msgd.negotiation.authentication import (
     failure_element,
     mechanisms_feature,
 )
+from msgd.negotiation.inline import authentication_feature, bound_features
+from msgd.negotiation.sasl2 import NAMESPACE as SASL2_NAMESPACE
+from msgd.negotiation.sasl2 import LoggedIn, Sasl2
 from msgd.negotiation.server import ResumeRefused, Server
 from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError, StreamError
@@ -57,8 +60,8 @@ class ClientNegotiation:
     For an extension that answers strangers: `address`, `domain`, `secure`.
     """
 
-    __slots__ = ("_account", "_ahead", "_authentication", "_busy", "_header", "_mechanism",
-                 "_opened", "_server", "domain", "since", "stream",
+    __slots__ = ("_account", "_ahead", "_authentication", "_busy", "_device", "_header", "_mechanism",
+                 "_opened", "_sasl2", "_server", "domain", "since", "stream",
                  "transport")  # fmt: skip
 
     def __init__(self, server: Server, transport: Connection, direct_tls: bool) -> None:
@@ -72,6 +75,8 @@ class ClientNegotiation:
         self._account: Any = None
         self._mechanism = ""
         self._authentication: Authentication | None = None
+        self._sasl2: Sasl2 | None = None
+        self._device = ""
         self._busy = False
         self._ahead: list[_Frame] = []
         server.streams.add(self, server.negotiation_seconds)
@@ -89,6 +94,10 @@ class ClientNegotiation:
     def secure(self) -> bool:
         """TLS is spoken."""
         return self.transport.secure
+
+    def is_of(self, account: JID, device: str) -> bool:
+        """Whether this device of an account has logged in here."""
+        return self._account is not None and self._account.jid == account and self._device == device
 
     @property
     def state(self) -> str:
@@ -157,7 +166,11 @@ class ClientNegotiation:
             return f"<starttls xmlns='{_TLS}'><required/></starttls>".encode()
         if self._account is None:
             extra = self._server.stream_features(domain, False)
-            return mechanisms_feature(self._server, self.transport) + extra
+            return (
+                authentication_feature(self._server, self.transport)
+                + mechanisms_feature(self._server, self.transport)
+                + extra
+            )
         return (
             f"<bind xmlns='{_BIND}'/>"
             f"<session xmlns='{_LEGACY_SESSION}'><optional/></session><sm xmlns='{_SM}'/>"
@@ -227,10 +240,14 @@ class ClientNegotiation:
         namespace, _, local = name.rpartition(" ")
         if name == f"{STREAM_NAMESPACE} error":
             self.stream_closed()
+        elif self._sasl2 is not None and self._sasl2.under_way and namespace != SASL2_NAMESPACE:
+            raise StreamError("policy-violation", "nothing else may come during the authentication")
         elif not self.transport.secure:
             self._before_tls(namespace, local)
         elif namespace == SASL_NAMESPACE and self._account is None:
             self._sasl(local, attributes, raw)
+        elif namespace == SASL2_NAMESPACE and self._account is None:
+            self._begin_sasl2(local, raw)
         elif name == f"{CLIENT_NAMESPACE} iq" and self._account is None:
             self._stranger_iq(attributes, children, raw)
         elif name == f"{CLIENT_NAMESPACE} iq" and children[:1] == (f"{_BIND} bind",):
@@ -286,12 +303,15 @@ class ClientNegotiation:
 
     # -- SASL ----------------------------------------------------------------------------------
 
-    def _sasl(self, local: str, attributes: dict[str, str], raw: bytes) -> None:
+    def _attempts(self, domain: JID) -> Authentication:
         if self._authentication is None:
-            assert self.domain is not None  # a header came before
-            self._authentication = Authentication(self._server, self.transport, self.domain)
+            self._authentication = Authentication(self._server, self.transport, domain)
+        return self._authentication
+
+    def _sasl(self, local: str, attributes: dict[str, str], raw: bytes) -> None:
+        assert self.domain is not None  # a header came before
         text = text_of(raw)
-        self._work(self._authenticate(self._authentication, local, attributes, text))
+        self._work(self._authenticate(self._attempts(self.domain), local, attributes, text))
 
     async def _authenticate(
         self, authentication: Authentication, local: str, attributes: dict[str, str], text: str
@@ -303,6 +323,50 @@ class ClientNegotiation:
             self._authentication = None
             self.stream.limits = self._server.limits
             self.stream.reset()
+
+    # -- SASL2 ---------------------------------------------------------------------------------
+
+    def _begin_sasl2(self, local: str, raw: bytes) -> None:
+        assert self.domain is not None and self._header is not None  # a header came before
+        attempts = self._attempts(self.domain)
+        if self._sasl2 is None:
+            self._sasl2 = Sasl2(self._server, self.transport, self.domain, attempts, self._header.from_)
+        if attempts.exchange is not None and not self._sasl2.under_way:
+            raise StreamError("policy-violation", "an authentication is under way")
+        self._work(self._authenticate2(self._sasl2, local, raw))
+
+    async def _authenticate2(self, sasl2: Sasl2, local: str, raw: bytes) -> None:
+        logged_in = await sasl2.take(local, raw)
+        if logged_in is None:
+            return
+        session = logged_in.inline.session
+        if self.transport.closed:
+            if session is not None:
+                session.connection_lost() if logged_in.inline.resumed else session.end()
+            return
+        assert self._authentication is not None and self.domain is not None  # it was used
+        self._account = logged_in.account
+        self._device = logged_in.device
+        self._mechanism = self._authentication.mechanism
+        self._authentication = self._sasl2 = None
+        self.stream.limits = self._server.limits
+        self._write(logged_in.success)
+        self._go_on(self.domain, logged_in)
+
+    def _go_on(self, domain: JID, logged_in: LoggedIn) -> None:
+        """What follows `<success/>`: features (XEP-0388 §2.6.1), or a stream that goes on (XEP-0198 §9.2)."""
+        inline = logged_in.inline
+        if inline.resumed:
+            self._write(inline.behind)
+            self._hand_over(inline.session, resumed=True)
+            return
+        session = inline.session
+        features = (
+            self._features(domain) if session is None else bound_features(self._server, domain, session)
+        )
+        self._write(b"<stream:features>" + features + b"</stream:features>")
+        if session is not None:
+            self._hand_over(session)
 
     # -- IQs of strangers ----------------------------------------------------------------------
 
@@ -333,7 +397,7 @@ class ClientNegotiation:
             if stanza.type != "set" or not stanza.id:
                 raise StanzaError("bad-request", "binding is an IQ of type 'set' with an id")
             asked = _resource(stanza)
-            session = await self._server.bind(self._account, asked, self._mechanism)
+            session = await self._server.bind(self._account, asked, self._mechanism, self._device)
         except StanzaError as error:
             stanza.to = None
             self._write(stanza.error(error).raw)
@@ -350,14 +414,15 @@ class ClientNegotiation:
 
     async def _resume(self, attributes: dict[str, str]) -> None:
         try:
-            session, answer = await self._server.resume(self._account, attributes)
+            session, answer, again = await self._server.resume(self._account, attributes)
         except ResumeRefused as refused:
             self._write(refused.answer)
             return
         if self.transport.closed:
             session.connection_lost()
             return
-        self._write(answer)
+        self._write(answer + again)
+        self._server.belongs(session, self._device)
         self._hand_over(session, resumed=True)
 
     def _hand_over(self, session: Any, resumed: bool = False) -> None:

@@ -66,6 +66,10 @@ class ComponentNegotiation:
         """The peer's address."""
         return self.transport.address
 
+    def is_of(self, account: JID, device: str) -> bool:
+        """Components are nobody's devices."""
+        return False
+
     @property
     def state(self) -> str:
         """How far it has come, for an operator."""

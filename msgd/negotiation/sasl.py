@@ -6,9 +6,11 @@ offers for channel binding. SCRAM itself is in `scram.py`.
 
 import base64
 import binascii
+import hashlib
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from msgd.accounts.accounts import Account, AccountError, Accounts
@@ -26,8 +28,11 @@ __all__ = [
     "SaslFailure",
     "SaslOptions",
     "Success",
+    "TokenMechanism",
+    "advertised_hash",
     "channel_binding_feature",
     "decode_base64",
+    "decode_data",
     "offered_mechanisms",
 ]
 
@@ -50,6 +55,16 @@ class ChannelBindings(Protocol):
 
     def data(self, type: str) -> bytes:
         """Return the data of one of the types. Raises LookupError."""
+
+
+class TokenMechanism(Protocol):
+    """A mechanism that is not for passwords (`fast.py`): it reads one message and checks one."""
+
+    def read(self, message: bytes) -> tuple[str, bytes]:
+        """The user's name and the proof in the client's message. Raises SaslFailure."""
+
+    async def check(self, jid: JID, proof: bytes) -> tuple[Account, bytes] | None:
+        """The account, and the server's own proof; None for a wrong one. Raises SaslFailure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +111,33 @@ def channel_binding_feature(types: Collection[str]) -> bytes:
     return f"<{name} xmlns='{_CHANNEL_BINDING_NAMESPACE}'>{listed}</{name}>".encode()
 
 
+@lru_cache(maxsize=64)  # few versions of TLS, one set of options until a reload
+def advertised_hash(offered: tuple[str, ...], bindings: tuple[str, ...], hash: str) -> str:
+    """Return the hash of what was offered on this connection, for the client to compare (XEP-0474 §5.1)."""
+    text = "\x1e".join(sorted(offered))
+    if bindings:
+        text += "\x1f" + "\x1e".join(sorted(bindings))
+    return base64.b64encode(hashlib.new(hash, text.encode()).digest()).decode()
+
+
 def decode_base64(text: str) -> bytes | None:
     """Return the message in the text of `<auth/>` or `<response/>`: None if there is none.
 
-    "=" is a message of no bytes (RFC 6120 §6.4.2). Raises SaslFailure "incorrect-encoding" for what is
-    not base64 (white space is not), "malformed-request" when it is too long.
+    "=" is a message of no bytes (RFC 6120 §6.4.2). Raises SaslFailure as `decode_data` does.
     """
     if not text:
         return None
     if text == "=":
         return b""
+    return decode_data(text)
+
+
+def decode_data(text: str) -> bytes:
+    """Return the message that is written so.
+
+    Raises SaslFailure "incorrect-encoding" for what is not base64 (white space is not),
+    "malformed-request" when it is too long.
+    """
     if len(text) > LONGEST_MESSAGE * 4 // 3:
         raise SaslFailure("malformed-request", "the message is too long")
     try:
@@ -118,7 +150,9 @@ class SaslExchange:
     """One try to log in, by one mechanism. Ends with `Success` or SaslFailure; then it is of no use.
 
     `offered` are the names that this connection was offered. Raises SaslFailure "invalid-mechanism" for
-    any other. `throttle` counts failures by `address`, the client's IP address.
+    any other. `throttle` counts failures by `address`, the client's IP address. `claimed` is the bare
+    address that the stream's header names: nobody else can log in on it (XEP-0388 §2.3). `tokens` makes it
+    a login with a token.
     """
 
     def __init__(
@@ -131,6 +165,8 @@ class SaslExchange:
         *,
         throttle: LoginThrottle | None = None,
         address: str = "",
+        claimed: JID | None = None,
+        tokens: TokenMechanism | None = None,
     ) -> None:
         if mechanism not in offered:
             raise SaslFailure("invalid-mechanism")
@@ -141,6 +177,8 @@ class SaslExchange:
         self._offered = offered
         self._throttle = throttle
         self._address = address
+        self._claimed = claimed
+        self._tokens = tokens
         self._asked = False  # whether the first message was asked for by an empty challenge
         self._busy = False
         self._ended = False
@@ -177,6 +215,8 @@ class SaslExchange:
             raise SaslFailure("malformed-request", "the message is too long")
         if self._login is not None:
             return await self._scram_final(message)
+        if self._tokens is not None:
+            return await self._token(self._tokens, message)
         if self.mechanism == "PLAIN":
             return await self._plain(message)
         return await self._scram_first(message)
@@ -194,8 +234,19 @@ class SaslExchange:
                 raise SaslFailure("temporary-auth-failure", error.text) from None
             raise SaslFailure("account-disabled") from None
         if account is None:
-            raise self._wrong(jid)
+            raise self.wrong(jid)
         return self._success(account, b"")
+
+    # Tokens, XEP-0484
+
+    async def _token(self, tokens: TokenMechanism, message: bytes) -> Success:
+        name, proof = tokens.read(message)
+        jid = self._address_of(name, "")
+        self._must_not_wait(jid)
+        found = await tokens.check(jid, proof)
+        if found is None:
+            raise self.wrong(jid)
+        return self._success(*found)
 
     # SCRAM, RFC 5802
 
@@ -207,7 +258,9 @@ class SaslExchange:
         mechanism = self.mechanism.removesuffix(_PLUS)
         account, verifier = await self._accounts.for_login(jid, mechanism)
         nonce = secrets.token_urlsafe(_NONCE_BYTES)
-        login = ScramLogin(mechanism, first, verifier, binding_data, nonce)
+        types = self._bindings.types() if self._bindings is not None else ()
+        advertised = advertised_hash(tuple(self._offered), types, HASHES[mechanism])
+        login = ScramLogin(mechanism, first, verifier, binding_data, nonce, advertised)
         self._login = login, jid, account
         return Challenge(login.challenge)
 
@@ -219,12 +272,12 @@ class SaslExchange:
             data = login.check(message)
         except SaslFailure as failure:
             if failure.condition == "not-authorized":
-                raise self._wrong(jid) from None
+                raise self.wrong(jid) from None
             raise
         # Between the challenge and now it may have been deleted, disabled or given another password.
         now, verifier = await self._accounts.for_login(jid, self.mechanism.removesuffix(_PLUS))
         if account is None or now is None or now.id != account.id or not login.used(verifier):
-            raise self._wrong(jid)
+            raise self.wrong(jid)
         if now.disabled:
             raise SaslFailure("account-disabled")
         return self._success(now, data)
@@ -262,6 +315,8 @@ class SaslExchange:
                 raise SaslFailure("invalid-authzid") from None
             if wanted != jid:
                 raise SaslFailure("invalid-authzid")
+        if self._claimed is not None and self._claimed != jid:
+            raise SaslFailure("invalid-authzid", "the stream was opened for another address")
         return jid
 
     def _must_not_wait(self, jid: JID) -> None:
@@ -269,7 +324,8 @@ class SaslExchange:
             text = f"too many failed logins; the next may be made in {seconds:.0f} seconds"
             raise SaslFailure("temporary-auth-failure", text)
 
-    def _wrong(self, jid: JID) -> SaslFailure:
+    def wrong(self, jid: JID) -> SaslFailure:
+        """Return the failure of somebody who claimed to be `jid`, and count it."""
         if self._throttle is not None:
             self._throttle.failed(self._address, jid)
         return SaslFailure("not-authorized")

@@ -67,7 +67,8 @@ class ScramLogin:
     """One login, from the challenge to the proof.
 
     `mechanism` is the name without "-PLUS"; `binding_data` the channel's data when the flag is "p", else
-    empty; `nonce` the server's part, printable and without commas, unguessable and never used before.
+    empty; `nonce` the server's part, printable and without commas, unguessable and never used before;
+    `advertised` the hash of what was offered (XEP-0474), base64, or empty.
     """
 
     __slots__ = ("_binding", "_first_messages", "_hash", "_nonce", "_verifier", "challenge")
@@ -79,6 +80,7 @@ class ScramLogin:
         verifier: Verifier,
         binding_data: bytes,
         nonce: str,
+        advertised: str = "",
     ) -> None:
         self._hash = HASHES[mechanism]
         self._verifier = verifier
@@ -86,6 +88,8 @@ class ScramLogin:
         self._binding = first.header.encode() + binding_data
         salt = base64.b64encode(verifier.salt).decode()
         challenge = f"r={self._nonce},s={salt},i={verifier.iterations}"
+        if advertised:
+            challenge += f",h={advertised}"
         self._first_messages = f"{first.bare},{challenge},"
         #: The server's first message.
         self.challenge = challenge.encode()

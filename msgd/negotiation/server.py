@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
+from xml.etree.ElementTree import Element
 
 from OpenSSL import SSL
 
@@ -27,6 +28,12 @@ class Server(Protocol):
     limits: Limits
     negotiation_seconds: float
     default_domain: str
+    #: How long tokens are good (XEP-0484), 0: there are none; and how many devices an account may have.
+    token_seconds: int
+    most_devices: int
+    #: What can be enabled while binding (XEP-0386), and whether sessions can be resumed.
+    bind_features: tuple[str, ...]
+    can_resume: bool
 
     def domain(self, text: str) -> JID | None:
         """The domain of ours that `text` names."""
@@ -40,11 +47,23 @@ class Server(Protocol):
     def stranger_handler(self, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
         """Who answers an IQ before authentication."""
 
-    async def bind(self, account: Account, resource: str, mechanism: str) -> Any:
-        """A new session, not attached yet. Raises StanzaError."""
+    async def bind(self, account: Account, resource: str, mechanism: str, device: str = "") -> Any:
+        """A new session, not attached yet; earlier ones of its device end. Raises StanzaError."""
 
-    async def resume(self, account: Account, attributes: dict[str, str]) -> tuple[Any, bytes]:
-        """A session to go on with, and what to send first. Raises ResumeRefused, StreamError."""
+    async def resume(self, account: Account, attributes: dict[str, str]) -> tuple[Any, bytes, bytes]:
+        """A session to go on with, `<resumed/>`, and what to send then. Raises ResumeRefused, StreamError."""
+
+    def belongs(self, session: Any, device: str) -> None:
+        """The session is of this device from now on, if it is of any."""
+
+    def devices_here(self, account: Account) -> frozenset[str]:
+        """The devices of an account that have sessions."""
+
+    async def told_when_bound(self, account: Account) -> bytes:
+        """What `<bound/>` tells of an account (XEP-0386 §3.2). Raises StanzaError."""
+
+    def enable(self, session: Any, feature: Element) -> bytes:
+        """Enable what a client asks for while it binds; the answer in `<bound/>`, or nothing."""
 
     def started(self, session: Any) -> None:
         """The session is attached and its binding answered."""

@@ -19,6 +19,9 @@ class Stranger(Protocol):
     domain: JID | None
     since: float
 
+    def is_of(self, account: JID, device: str) -> bool:
+        """Whether this device of an account has logged in here, and has no session yet."""
+
     @property
     def address(self) -> str:
         """The peer's address."""

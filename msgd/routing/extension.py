@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 from xml.etree.ElementTree import Element
 
 from msgd.routing.hooks import PHASES, Acting, acts
@@ -41,10 +41,21 @@ IqAnswer = Element | bytes | Answered | None
 IqHandler = Callable[[Stanza], Awaitable[IqAnswer]]
 ElementHandler = Callable[["Session", dict[str, str], bytes], None]
 ChildHandler = Callable[["Session", Stanza], Stanza]
+#: Enables for a new session what its client asks for while it binds; what is to be answered in `<bound/>`.
+BindHandler = Callable[["Session", Element], bytes]
 #: What a session's `filter` is: takes the session and what is to be sent to its client, a stanza that nobody
 #: keeps; True when it took that over. None instead of a stanza: a message that is kept goes out now.
 Filter = Callable[["Session", Stanza | None], bool]
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+#: In a session's `extras`: the id of the device that it is of (`msgd.accounts.devices`).
+DEVICE: Final = "device"
+
+
+def device_of(session: Session) -> str:
+    """The id of a session's device; empty when its client has not named itself."""
+    return session.extras.get(DEVICE, "") if session.extras is not None else ""
 
 
 class At(enum.Enum):
@@ -204,6 +215,20 @@ def on_child(namespace: str, name: str) -> Callable[[Handler], Handler]:
     return declare
 
 
+def on_bind(namespace: str, name: str) -> Callable[[Handler], Handler]:
+    """Enable something while a session is bound, where its client asks for it (XEP-0386 §3.2).
+
+    The handler is a `BindHandler`, called before the session has sent or got anything. The namespace is
+    offered as a feature.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        handler.__dict__.setdefault("declared_binds", []).append((namespace, name))
+        return handler
+
+    return declare
+
+
 class Extension(Acting):
     """Base of every extension; see the module's text.
 
@@ -283,6 +308,10 @@ class Extension(Acting):
         """A stream feature, serialised, or nothing; asked before and after authentication."""
         return b""
 
+    async def tell_when_bound(self, account: LiveAccount) -> bytes:
+        """What a client is told of its account when it binds (XEP-0386 §3.2). Raises StanzaError."""
+        return b""
+
 
 class Extensions:
     """The registered extensions and what they declared, ready for one look-up per stanza."""
@@ -298,6 +327,9 @@ class Extensions:
         self._elements: dict[str, ElementHandler] = {}
         self._children: dict[str, ChildHandler] = {}
         self._followers: dict[str, Any] = {}
+        self._binds: dict[tuple[str, str], BindHandler] = {}
+        #: Who has something to tell a client that binds.
+        self.tell_when_bound: list[Callable[[LiveAccount], Awaitable[bytes]]] = []
         self._events: dict[str, list[Callable[..., None]]] = {event: [] for event in EVENTS}
 
     def load(self, extension: Extension) -> None:
@@ -318,6 +350,12 @@ class Extensions:
             self._children[name] = handler
         self.taken = frozenset(self._children)
         self._followers |= dict.fromkeys(extension.nodes, extension)
+        for key, handler in _declared(extension, "declared_binds"):
+            if key in self._binds:
+                raise ValueError(f"{key} is enabled twice")
+            self._binds[key] = handler
+        if type(extension).tell_when_bound is not Extension.tell_when_bound:
+            self.tell_when_bound.append(extension.tell_when_bound)
         extension.rank = self.loaded[-1].rank + 1 if self.loaded else 1
         if extension.uses is not None:
             extension.router.table.loaders.append((extension.uses, extension))
@@ -341,6 +379,10 @@ class Extensions:
         self.taken = frozenset(self._children)
         for node in extension.nodes:
             del self._followers[node]
+        for key, _ in _declared(extension, "declared_binds"):
+            del self._binds[key]
+        if extension.tell_when_bound in self.tell_when_bound:
+            self.tell_when_bound.remove(extension.tell_when_bound)
         if extension.uses is not None:
             table, entry = extension.router.table, (extension.uses, extension)
             table.loaders.remove(entry)
@@ -371,6 +413,15 @@ class Extensions:
     def follower(self, node: str) -> Any:
         """The extension that follows the changes of a node, None for none."""
         return self._followers.get(node)
+
+    def bind_handler(self, tag: str) -> BindHandler | None:
+        """Who enables something while binding; `tag` as ElementTree writes it."""
+        namespace, _, name = tag[1:].rpartition("}")
+        return self._binds.get((namespace, name))
+
+    def bind_features(self) -> tuple[str, ...]:
+        """What can be enabled while binding, sorted."""
+        return tuple(sorted({namespace for namespace, _ in self._binds}))
 
     def event_handlers(self, event: str) -> list[Callable[..., None]]:
         """Who wants to know of `event`."""

@@ -160,8 +160,8 @@ class Resumption:
             raise ResumeFailed("item-not-found", known)
         return Resumed(session, handled)
 
-    async def take_over(self, resumed: Resumed) -> bytes:
-        """Prepare the session for its new connection; `<resumed/>` and what was not acknowledged.
+    async def take_over(self, resumed: Resumed) -> tuple[bytes, bytes]:
+        """Prepare the session for its new connection; `<resumed/>`, and what was not acknowledged.
 
         Waits until everything the client sent before is safe, so that it need not send it again.
         Raises `StreamError` when the client claims to have more than it was sent, `ResumeFailed`
@@ -188,7 +188,7 @@ class Resumption:
         sm.requested = sm.queue is not None
         sm.awaiting_since = self._router.clock.seconds()
         again = b"".join(_bytes(sent) for sent in sm.queue or ())
-        return head + again + (REQUEST if sm.requested else b"")
+        return head, again + (REQUEST if sm.requested else b"")
 
     async def _settled(self, session: Session, sm: StreamManagement) -> bool:
         """Wait until what the client sent is safe. False when a later connection asks meanwhile."""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -312,4 +313,36 @@ abuse_report = Table(
     Column("messages", Text, nullable=False),
     Column("received", BigInteger, nullable=False),
     Index("ix_abuse_report_account_id", "account_id", "id"),
+)
+
+#: The installations of clients that log in to an account (XEP-0388 §2.3, `<user-agent/>`). `id` is a keyed
+#: hash of what the client calls itself, which is kept nowhere; `tag` is what it wants in its resource
+#: (XEP-0386).
+device = Table(
+    "device",
+    metadata,
+    _account_key(),
+    Column("id", Text, primary_key=True),
+    Column("software", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+)
+
+#: The tokens with which they log in again (XEP-0484): at most two each, in the slots "current" and "new".
+#: `masked` is worth nothing without the client's own id (`msgd.accounts.tokens`); `count` is the highest that
+#: the client has sent with it, -1 for none.
+device_token = Table(
+    "device_token",
+    metadata,
+    _account_key(),
+    Column("device", Text, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("mechanism", Text, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("masked", LargeBinary, nullable=False),
+    Column("issued", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False, server_default=text("-1")),
+    ForeignKeyConstraint(["account_id", "device"], ["device.account_id", "device.id"], ondelete="CASCADE"),
 )

@@ -31,8 +31,12 @@ from msgd.xeps.xep_0352_client_state import ClientState
 from msgd.xeps.xep_0357_push import Push
 from msgd.xeps.xep_0359_stanza_ids import StanzaIds
 from msgd.xeps.xep_0377_reporting import Reporting
+from msgd.xeps.xep_0386_bind2 import Bind2
+from msgd.xeps.xep_0388_sasl2 import Sasl2
 from msgd.xeps.xep_0424_retraction import MessageRetraction
 from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
+from msgd.xeps.xep_0474_downgrade_protection import DowngradeProtection
+from msgd.xeps.xep_0484_fast import Fast
 from msgd.xeps.xep_0490_displayed import DisplayedSynchronization
 
 ALL: Final[tuple[type[Extension], ...]] = (
@@ -42,6 +46,10 @@ ALL: Final[tuple[type[Extension], ...]] = (
     Components,
     EntityCapabilities,
     StreamManagement,
+    Sasl2,
+    Bind2,
+    DowngradeProtection,
+    Fast,
     OfflineMessages,
     DelayedDelivery,
     ProcessingHints,

@@ -7,9 +7,10 @@ account has such sessions, this extension hangs on it. Which messages are copied
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
 
 from msgd.routing.account import LiveAccount
-from msgd.routing.extension import OWN, Extension, Xep, on_event, on_iq
+from msgd.routing.extension import OWN, Extension, Xep, on_bind, on_event, on_iq
 from msgd.routing.kinds import copied
 from msgd.wire.stanza import Stanza
 
@@ -46,6 +47,12 @@ class Carbons(Extension):
         if session is not None and session.extras is not None:
             session.extras.pop(_EXTRA, None)
             self._look(session.account)
+
+    @on_bind(NAMESPACE, "enable")
+    def enable_when_bound(self, session: Session, asked: Element) -> bytes:
+        """XEP-0386 §3.2; it cannot fail, and there is no answer."""
+        self.enable(session)
+        return b""
 
     def enable(self, session: Session) -> None:
         """From now on the session gets copies."""

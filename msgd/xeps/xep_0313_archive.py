@@ -70,6 +70,10 @@ class MessageArchive(Extension):
         """§5: the first and the last entry."""
         return await self.metadata(self._session(stanza).account)
 
+    async def tell_when_bound(self, account: LiveAccount) -> bytes:
+        """XEP-0386 §3.2: as much is there as the session is bound; what comes later, it is sent itself."""
+        return await self.metadata(account) if account.archive is not None else b""
+
     async def metadata(self, account: LiveAccount) -> bytes:
         """The ids and times of the first and the last entry of an archive (§5). Raises StanzaError."""
         ends = await self.router.archive.ends(account)

@@ -10,8 +10,9 @@ wait stands between. Which stanzas can wait: `msgd.routing.kinds`. The state is 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
 
-from msgd.routing.extension import Extension, Xep, on_element, on_event
+from msgd.routing.extension import Extension, Xep, on_bind, on_element, on_event
 from msgd.routing.kinds import can_wait, replaces
 from msgd.wire.stanza import Stanza
 
@@ -46,6 +47,18 @@ class ClientState(Extension):
         if isinstance(session.filter, Waiting):
             waiting, session.filter = session.filter, None
             waiting.flush(session)
+
+    @on_bind(NAMESPACE, "inactive")
+    def inactive_when_bound(self, session: Session, asked: Element) -> bytes:
+        """XEP-0386 §3.2: the session begins so."""
+        self.inactive(session, {}, b"")
+        return b""
+
+    @on_bind(NAMESPACE, "active")
+    def active_when_bound(self, session: Session, asked: Element) -> bytes:
+        """So it begins anyway (§5)."""
+        self.active(session, {}, b"")
+        return b""
 
     @on_event("session-resumed")
     def _resumed(self, session: Session) -> None:

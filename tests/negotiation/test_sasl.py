@@ -16,6 +16,7 @@ from msgd.negotiation.sasl import (
     SaslFailure,
     SaslOptions,
     Success,
+    advertised_hash,
     channel_binding_feature,
     decode_base64,
     offered_mechanisms,
@@ -493,3 +494,24 @@ def test_too_many_passwords_at_once_may_be_tried_later(
 def test_an_unknown_condition_is_a_defect() -> None:
     with pytest.raises(ValueError, match="condition"):
         SaslFailure("no-such-thing")
+
+
+# XEP-0474
+
+
+def test_the_hash_of_what_was_offered_is_that_of_the_specification() -> None:
+    offered, bindings = ("SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"), ("tls-server-end-point", "tls-exporter")
+    assert advertised_hash(offered, bindings, "sha1") == "G6k/rBLDqgOhRRaCuuatSDFkJ08="
+
+
+def test_nobody_takes_something_out_of_the_list(world: World, romeo: Account) -> None:
+    """Who changes the list has to change the hash as well, and then the proof does not fit."""
+    client = ScramClient("SCRAM-SHA-256", "romeo", "wherefore")
+    exchange = _exchange(world, "SCRAM-SHA-256")
+    challenge = _say(world, exchange, client.first()).decode()
+    told = challenge.rpartition(",h=")[2]
+    assert told == advertised_hash(tuple(ALL), TLS.types(), "sha256")
+    weaker = advertised_hash(("SCRAM-SHA-256",), (), "sha256")
+    final = client.final(challenge.replace(told, weaker).encode())
+    with pytest.raises(SaslFailure, match="not-authorized"):
+        world.wait(exchange.respond(final))

@@ -20,6 +20,9 @@ class Stranger:
     failed: list[StreamError] = field(default_factory=list)
     late: int = 0
 
+    def is_of(self, account: JID, device: str) -> bool:
+        return False
+
     def stream_failed(self, error: StreamError) -> None:
         self.failed.append(error)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -14,6 +15,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from tests.negotiation.scram_client import ScramClient
+from tests.specification import sasl2
 from tests.specification.connection import PATIENCE, STREAM, Connection, End, Event, Late
 from tests.specification.match import CLIENT, STANZAS, Recipient, show
 from tests.specification.transcript import Role
@@ -75,6 +77,7 @@ class Actor:
         self.log: list[str] = []
         self.recipient = Recipient(bare=f"{local}@{role.domain}")
         self.bound = False
+        self.agent = str(uuid.uuid4())  # XEP-0388 §2.3: what a client calls itself
         self.split = False
         # stream management
         self.by_hand = False
@@ -146,6 +149,8 @@ class Actor:
         elif event.tag in (SM + "enabled", SM + "resumed"):
             self.bound = True
             self.by_hand = not self.managing
+        elif event.tag == sasl2.SASL2 + "success":
+            sasl2.outcome(self, event)
         elif event.tag == SM + "a":
             # One answer may be for several requests, when it says that all is safe.
             whole = event.get("h") == str(self.count)
@@ -285,22 +290,30 @@ class Actor:
 
     def connect(self) -> None:
         """All of it."""
+        if self.role.sasl2:
+            self._to_login()
+            sasl2.connect(self)
+            return
         self._to_features()
         self.bind(self.role.resource)
         if self.role.managed or self.role.by_hand:
             self.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
             enabled = self.expect(SM + "enabled")
             self.by_hand = self.role.by_hand
-            self._begin_counting(enabled.get("id", ""))
+            self.begin_counting(enabled.get("id", ""))
 
-    def _to_features(self) -> None:
+    def _to_login(self) -> None:
         self.open_connection(self.role.direct)
         if not self.role.direct:
             self.negotiate_tls()
         self.open_stream()
+
+    def _to_features(self) -> None:
+        self._to_login()
         self.log_in()
 
-    def _begin_counting(self, resumption: str) -> None:
+    def begin_counting(self, resumption: str) -> None:
+        """Stream management is on."""
         self.managing = True
         self.acknowledging = True
         self.received = 0
@@ -311,9 +324,13 @@ class Actor:
     def resume(self) -> None:
         """Connect and resume (XEP-0198 §5); sends again what the server did not get."""
         received, full = self.received, self.recipient
-        self._to_features()
-        self.write(f"<resume xmlns='urn:xmpp:sm:3' h='{received}' previd='{self.resumption}'/>".encode())
-        resumed = self.expect(SM + "resumed")
+        if self.role.sasl2:
+            self._to_login()
+            resumed = sasl2.resume(self, received)
+        else:
+            self._to_features()
+            self.write(f"<resume xmlns='urn:xmpp:sm:3' h='{received}' previd='{self.resumption}'/>".encode())
+            resumed = self.expect(SM + "resumed")
         self.by_hand = self.role.by_hand
         self.received, self.recipient = received, full
         self.managing = self.acknowledging = True

@@ -226,6 +226,13 @@ class Connection:
         self.wait(lambda: bool(self.events), seconds)
         return self.events.popleft()
 
+    def certificate(self) -> bytes:
+        """The server's certificate (DER)."""
+        assert self._tls is not None
+        found = self._tls.getpeercert(binary_form=True)
+        assert found is not None
+        return found
+
     # -- end -----------------------------------------------------------------------------------
 
     def drop(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from tests.specification import scene
+from tests.specification import sasl2, scene
 from tests.specification.actor import SM, Actor, Gone, Server, Unexpected
 from tests.specification.component import ComponentActor
 from tests.specification.connection import STREAM, BrokenXml, End, Event, Late
@@ -218,7 +218,7 @@ class Play:
 
     def receive(self, actor: Actor, block: str, exact: bool = False, ordered: bool = True) -> None:
         """Claim what the block tells."""
-        block = self.names.fill_known(block)
+        block = sasl2.fill_proofs(actor, self.names.fill_known(block))
         if block.strip() in ("", "nothing"):
             self.barrier()
             self.no_unclaimed(actor)
@@ -374,7 +374,7 @@ def _sends(play: Play, who: Actor, step: Step) -> None:
         text = play.names.fill(block.replace("\n", ""), xml=False)
         who.write(unescape(text), play.split)
     else:
-        text = play.names.fill(block.strip())
+        text = sasl2.fill_proofs(who, play.names.fill(block.strip()))
         who.send(text, play.split)
     play.said(who, text)
 
@@ -465,6 +465,14 @@ def _shakes_hands(play: Play, who: Actor, secret: str | None) -> None:
 @_step(r"WHO logs in\.")
 def _logs_in(play: Play, who: Actor) -> None:
     who.log_in()
+
+
+@_step(r"WHO authenticates with:")
+def _authenticates(play: Play, who: Actor, step: Step) -> None:
+    inline = play.names.fill((step.block or "").strip())
+    sasl2.authenticate(who, inline, play.split)
+    if who.bound:
+        play.names.values[who.role.name] = who.recipient.full
 
 
 @_step(r"WHO binds the resource (?P<resource>\S+)\.")

@@ -26,6 +26,7 @@ _OPTIONS: dict[str, tuple[str, Any]] = {
     "with stream management": ("managed", True),
     "with stream management by hand": ("by_hand", True),
     "with direct TLS": ("direct", True),
+    "using SASL2": ("sasl2", True),
     "without an account": ("exists", False),
     "disabled": ("disabled", True),
 }
@@ -46,6 +47,7 @@ class Role:
     managed: bool = False
     by_hand: bool = False
     direct: bool = False
+    sasl2: bool = False
     exists: bool = True
     disabled: bool = False
     mechanism: str = "SCRAM-SHA-1"
@@ -314,7 +316,7 @@ class _Reader:
         for option in filter(None, options.split(", ")):
             mechanism = re.fullmatch(r"using (\S+)", option)
             password = re.fullmatch(r'with the password "(.*)"', option)
-            if mechanism:
+            if mechanism and option not in _OPTIONS:
                 role = replace(role, mechanism=mechanism.group(1))
             elif password:
                 role = replace(role, password=password.group(1))

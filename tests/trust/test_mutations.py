@@ -116,7 +116,7 @@ def _inputs(stage: str) -> Iterator[bytes]:
         yield mutated(random.Random(f"{stage} {number}"))
 
 
-@pytest.mark.parametrize("stage", ["connected", "secure", "header", "authenticated"])
+@pytest.mark.parametrize("stage", ["connected", "secure", "header", "challenged", "authenticated", "sasl2"])
 def test_before_there_is_a_session(server: Msgd, stage: str) -> None:
     bystander = _session(server, "bystander")
     for data in _inputs(stage):
@@ -126,6 +126,18 @@ def test_before_there_is_a_session(server: Msgd, stage: str) -> None:
             connection = _secure(server)
         if stage == "header":
             connection.write(_HEADER)
+        elif stage == "challenged":
+            connection.write(
+                _HEADER + b"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='SCRAM-SHA-1'><initial-response>"
+                + base64.b64encode(b"n,,n=romeo,r=0123456789") + b"</initial-response></authenticate>"
+            )  # fmt: skip
+            _await(connection, "{urn:xmpp:sasl:2}challenge")
+        elif stage == "sasl2":
+            connection.write(
+                _HEADER + b"<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>"
+                + base64.b64encode(b"\0romeo\0" + PASSWORD.encode()) + b"</initial-response></authenticate>"
+            )  # fmt: skip
+            _await(connection, "{urn:xmpp:sasl:2}success")
         elif stage == "authenticated":
             connection.write(
                 _HEADER + b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"

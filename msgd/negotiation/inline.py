@@ -1,0 +1,108 @@
+"""What a client asks for together with its login is done here: resume or bind (XEP-0198 §9, XEP-0386).
+
+Between SASL2, which knows who the client is, and the server, which has the sessions. What is enabled while
+binding is the business of the extensions that offer it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+from msgd.accounts.accounts import Account
+from msgd.negotiation.fast import fast_feature
+from msgd.negotiation.sasl import SaslOptions, offered_mechanisms
+from msgd.negotiation.sasl2_request import BIND, NAMESPACE, SM, Request
+from msgd.negotiation.server import ResumeRefused, Server
+from msgd.storage.database import DatabaseError
+from msgd.wire.errors import StanzaError
+from msgd.wire.jid import JID
+from msgd.wire.transport import Connection
+
+_log = Logger("msgd.login")
+#: Random bytes behind the tag of a client that has not named itself.
+_RESOURCE_BYTES: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """What came of it: the session, if there is one, what `<success/>` says of it, and what follows that."""
+
+    session: Any = None
+    told: bytes = b""
+    behind: bytes = b""
+    resumed: bool = False
+
+
+def authentication_feature(server: Server, transport: Connection) -> bytes:
+    """The stream feature of SASL2, with everything that can be done together with the login."""
+    bindings = transport.bindings()
+    types = bindings.types() if bindings is not None else ()
+    return _feature(
+        types, server.sasl_options, server.bind_features, server.can_resume, server.token_seconds > 0
+    )
+
+
+@lru_cache(maxsize=16)  # few versions of TLS, one set of options until a reload
+def _feature(
+    types: tuple[str, ...], options: SaslOptions, enabled: tuple[str, ...], resume: bool, tokens: bool
+) -> bytes:
+    mechanisms = "".join(f"<mechanism>{name}</mechanism>" for name in offered_mechanisms(types, options))
+    features = "".join(f"<feature var='{name}'/>" for name in enabled)
+    inline = f"<bind xmlns='{BIND}'>" + (f"<inline>{features}</inline>" if features else "") + "</bind>"
+    if resume:
+        inline += f"<sm xmlns='{SM}'/>"
+    if tokens:
+        inline += fast_feature(types)
+    return (
+        f"<authentication xmlns='{NAMESPACE}'>{mechanisms}<inline>{inline}</inline></authentication>"
+    ).encode()
+
+
+async def resume_or_bind(
+    server: Server, account: Account, mechanism: str, request: Request, device: str
+) -> Inline:
+    """Resume if that is asked for; else, or if it cannot be done, bind if that is (XEP-0386 §3.2).
+
+    `device` is what stands for the client, or empty. Raises StreamError.
+    """
+    told = b""
+    if request.resume is not None:
+        try:
+            session, resumed, again = await server.resume(account, request.resume)
+        except ResumeRefused as refused:
+            told = refused.answer
+        else:
+            server.belongs(session, device)
+            return Inline(session, resumed, again, True)
+    if request.bind is None:
+        return Inline(told=told)
+    resource = f"{request.bind.tag}/" if request.bind.tag else ""
+    resource += device or secrets.token_urlsafe(_RESOURCE_BYTES)
+    known = await _told(server, account)
+    try:
+        session = await server.bind(account, resource, mechanism, device)
+    except StanzaError as error:
+        # The client learns from its bare address that nothing is bound; what is wrong, when it binds.
+        _log.info("a client could not be bound: {condition}", condition=error.condition)
+        return Inline(told=told)
+    answers = b"".join(server.enable(session, feature) for feature in request.bind.features)
+    return Inline(session, told + f"<bound xmlns='{BIND}'>".encode() + known + answers + b"</bound>")
+
+
+async def _told(server: Server, account: Account) -> bytes:
+    """What there is to tell; nothing while storage is in trouble, which is no reason not to bind."""
+    try:
+        return await server.told_when_bound(account)
+    except (StanzaError, DatabaseError):
+        return b""
+
+
+def bound_features(server: Server, domain: JID, session: Any) -> bytes:
+    """The features of a stream that has a session already."""
+    managed = b"" if session.stream_management is not None else f"<sm xmlns='{SM}'/>".encode()
+    return managed + server.stream_features(domain, True)
