@@ -54,6 +54,8 @@ class Clients:
         self.accounts: Accounts = router.accounts
         self.throttle = throttle
         self.accepting = True
+        #: Sessions that were bound, and that were resumed, since the start.
+        self.bound = self.come_back = 0
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -164,8 +166,10 @@ class Clients:
 
     def started(self, session: Session) -> None:
         """The session is attached and its binding answered."""
+        self.bound += 1
         self._router.note("session-bound", session)
 
     def resumed(self, session: Session) -> None:
         """The session is attached and was sent what it had not got."""
+        self.come_back += 1
         self._router.note("session-resumed", session)

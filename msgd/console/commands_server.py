@@ -61,23 +61,15 @@ async def status(context: Context) -> Answer:
 
 @command("queues", "what waits, and where")
 async def queues(context: Context) -> Answer:
-    """The longest queues of the server: the first place to look when something is slow."""
-    server = context.server
-    sessions = list(server.router.table.sessions())
-    managed = [each.stream_management for each in sessions if each.stream_management is not None]
-    lengths = [sm.queue_length for sm in managed]
-    buffers = [session.buffered for session in sessions]
-    waiting = [len(account.mailbox.waiting or ()) for account in server.router.table.accounts()]
-    draining = sum(1 for account in server.router.table.accounts() if account.mailbox.drain is not None)
+    """Every queue of the server with the most that it can hold: the first place to look when something is
+    slow. What has grown to half of its bound is also told in the log."""
+    vitals = context.server.vitals
+    await vitals.survey()
     return Rows(
-        ("queue", "length", "longest"),
+        ("queue", "length", "at most"),
         [
-            ("messages not safe yet", server.spool.pending, None),
-            ("jobs for the database", server.database.waiting, None),
-            ("sent and not acknowledged", sum(lengths), max(lengths, default=0)),
-            ("bytes waiting for sockets", sum(buffers), max(buffers, default=0)),
-            ("messages in memory for nobody", sum(waiting), max(waiting, default=0)),
-            ("accounts being drained", draining, None),
+            (each.title, int(each.read()), int(each.bound()) if each.bound is not None else None)
+            for each in vitals.queues()
         ],
     )
 

@@ -49,7 +49,7 @@ CONGESTED: Final = 65536
 _UNACKNOWLEDGED: Final = 1024 * 1024
 #: Bytes waiting for a socket whose client is taken for gone. Messages wait in the spool long before;
 #: this is for presence and answers.
-_STUCK: Final = 4 * 1024 * 1024
+STUCK: Final = 4 * 1024 * 1024
 
 
 class Session:
@@ -240,11 +240,11 @@ class Session:
         if sm is not None:
             sm.push(stanza.raw)
             most = self.router.config.stream_management.most_queued
-            if sm.queue_length > 2 * most or sm.size > 4 * _STUCK:
+            if sm.queue_length > 2 * most or sm.size > 4 * STUCK:
                 self.kick(StreamError("resource-constraint", "too much was not acknowledged"))
                 return
         self._write(stanza.raw)
-        if self.buffered > _STUCK:
+        if self.buffered > STUCK:
             self.cut(StreamError("resource-constraint", "the client does not read"))
 
     def send_kept(self, kept: Kept) -> None:
