@@ -125,6 +125,7 @@ class Server:
         self.clients = Clients(config, reactor, self.router, throttle, self.contexts)
         self.components = Components(config, reactor, self.router, self.clients.output)
         self.ports: dict[str, list[Port]] = {"client": [], "client-tls": [], "component": []}
+        self.doors: list[ListeningPort] = []
         self.vitals = Vitals(self)
         self.console = Console(self)
         log.name_users(self.database.write_now(lambda c: secret(c, log.SECRET)), config.log.jids)
@@ -152,6 +153,7 @@ class Server:
         self._listen_for_components()
         self.console.start()
         self.vitals.start()
+        self.clients.stress = self.vitals.stress
         if listen.metrics is not None:
             self._listen_for_metrics(listen.metrics_address, listen.metrics)
 
@@ -166,8 +168,9 @@ class Server:
     def _listen(self, name: str, address: str, port: int | None, accepted: Callable[..., None]) -> None:
         if port is None:
             return
-        listening = ListeningPort(self.reactor, address, port, accepted)
+        listening = ListeningPort(self.reactor, address, port, accepted, admits=self.clients.admits)
         self.ports[name].append(listening)
+        self.doors.append(listening)
         listening.start()
 
     def _listen_for_components(self) -> None:

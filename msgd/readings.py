@@ -14,6 +14,7 @@ from msgd.clients import Clients
 from msgd.config import Config
 from msgd.observe.loop import Loop
 from msgd.observe.reading import Reading
+from msgd.routing.answering import MOST as ANSWERING
 from msgd.routing.router import Router
 from msgd.routing.session import STUCK
 from msgd.routing.survey import Survey
@@ -72,6 +73,12 @@ def _queues(server: Server, survey: Survey) -> list[Reading]:
                lambda: survey.longest_socket_bytes, lambda: STUCK),
         _queue("mailbox_waiting_longest", "messages in memory for one who is absent",
                lambda: survey.longest_waiting, lambda: 2 * WAITING),
+        _queue("handshakes_waiting", "handshakes and logins that wait for their turn",
+               lambda: server.clients.turnstile.waiting, lambda: server.config.limits.strangers),
+        _queue("requests_waiting_longest", "requests of one session that are being answered",
+               lambda: router.answering.longest, lambda: ANSWERING),
+        _wait("requests_waiting", "requests that are being answered", lambda: len(router.answering)),
+        _wait("accounts_loading", "accounts that are being looked up", lambda: router.table.loading),
         _wait("spool_pending", "messages not safe yet", lambda: spool.pending),
         _wait("database_jobs", "jobs for the database", lambda: database.waiting),
         _wait("unacknowledged", "sent and not acknowledged", lambda: survey.unacknowledged),

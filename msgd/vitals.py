@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -11,12 +11,20 @@ from twisted.logger import Logger
 from msgd.observe.distribution import Distribution
 from msgd.observe.loop import Loop
 from msgd.observe.reading import Alarms, Reading
-from msgd.readings import Server, readings
+from msgd.observe.stress import Stress
+from msgd.readings import Server as Observed
+from msgd.readings import readings
 from msgd.routing.survey import Survey, survey
+from msgd.signals import Server as Signalling
+from msgd.signals import signals
 
 _log = Logger("msgd.vitals")
 #: Looks at the loop between two surveys of all sessions: ten seconds.
 _LOOKS: Final = 20
+
+
+class Server(Observed, Signalling, Protocol):
+    """What is observed."""
 
 
 class Vitals:
@@ -30,11 +38,13 @@ class Vitals:
         self._found = Survey()
         self.readings: list[Reading] = []
         self.alarms = Alarms(())
+        self.stress = Stress()
 
     def start(self) -> None:
         """Observe from now on; everything that is observed exists."""
         self.readings = readings(self._server, self.loop, self._found)
         self.alarms = Alarms(self.readings)
+        self.stress = Stress(signals(self._server, self.loop))
         self.loop.start()
 
     def stop(self) -> None:
@@ -43,6 +53,10 @@ class Vitals:
 
     def _looked(self) -> None:
         self._looks += 1
+        before = self.stress.on
+        self.stress.look()
+        if before or self.stress.on:
+            self._server.clients.under_stress(self.stress.on)
         if self._looks % _LOOKS == 0:
             Deferred.fromCoroutine(self._survey_and_look()).addErrback(
                 lambda failure: _log.failure("a survey failed", failure)
@@ -83,7 +97,7 @@ class Vitals:
 
     def states(self) -> Mapping[str, bool]:
         """By what the server is overloaded."""
-        return {}
+        return {name: name in self.stress.by for name in self.stress.names}
 
     @property
     def wrong(self) -> str:

@@ -54,9 +54,22 @@ async def status(context: Context) -> Answer:
         ("streams not logged in", len(router.streams)),
         ("stanzas routed", router.routed),
         ("faults in handlers", router.failures),
+        ("overloaded by", ", ".join(sorted(server.vitals.stress.by)) or "nothing"),
+        ("times overloaded", server.vitals.stress.times),
         ("stopping", server.stopping),
     ]
     return Rows(("what", "value"), details)
+
+
+@command("stress", "whether the server is overloaded")
+async def stress(context: Context) -> Answer:
+    """By what the server is overloaded, and how far each signal is: 1 is too much. While it is, strangers
+    wait and get less time (`[overload]` in the configuration); it ends by itself."""
+    state = context.server.vitals.stress
+    return Rows(
+        ("signal", "now", "overloaded"),
+        [(name, round(share, 3), name in state.by) for name, share in state.shares().items()],
+    )
 
 
 @command("queues", "what waits, and where")

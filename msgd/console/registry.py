@@ -16,6 +16,7 @@ from msgd.accounts.accounts import Accounts
 from msgd.config import Config
 from msgd.console.text import Answer
 from msgd.observe.reading import Reading
+from msgd.observe.stress import Stress
 from msgd.routing.router import Router
 from msgd.spool.spool import Spool
 from msgd.storage.database import Database
@@ -28,6 +29,8 @@ class CommandError(Exception):
 
 class Vitals(Protocol):
     """How the server is (`msgd/vitals.py`)."""
+
+    stress: Stress
 
     async def survey(self) -> None:
         """Bring up to date what is read of all sessions."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from xml.etree.ElementTree import Element
@@ -66,7 +65,7 @@ class ClientNegotiation:
         self.transport = transport
         self.stream = XMLStream(self, server.limits_before_login)
         self.domain: JID | None = None
-        self.since = time.time()
+        self.since: float = server.clock.seconds()
         self._header: Header | None = None
         self._opened = False
         self._account: Any = None
@@ -296,6 +295,11 @@ class ClientNegotiation:
     async def _authenticate(
         self, authentication: Authentication, local: str, attributes: dict[str, str], text: str
     ) -> None:
+        turn = self._server.turn()
+        if turn is not None:
+            await turn
+            if self.transport.closed:
+                return
         success = await authentication.take(local, attributes, text)
         if success is not None and not self.transport.closed:
             self._account = success.account

@@ -47,6 +47,9 @@ WAITING: Final = 1000
 _WAITING_BYTES: Final = 1024 * 1024
 #: Bytes that are not written yet, of all accounts. More is refused: the disk does not keep up, or fails.
 UNWRITTEN: Final = 64 * 1024 * 1024
+#: From so many on, whoever sends a message is not read for so many seconds: senders get slower before anybody
+#: is refused.
+_MUCH, _SLOWLY = UNWRITTEN // 2, 1.0
 
 
 class Spool:
@@ -88,8 +91,8 @@ class Spool:
         Takes over `receipt`. False, and nothing taken, when the account's quota is used up and
         there is nobody to deliver to. Raises StanzaError while too much waits for the disk.
         """
-        if self._commit.unwritten > UNWRITTEN:
-            raise _no_room()
+        if self._commit.unwritten > _MUCH:
+            self._make_wait(stanza)
         mailbox = account.mailbox
         takers = []
         if mailbox.drain is None:
@@ -118,6 +121,14 @@ class Spool:
         if account.hooks is not None:
             show_accepted(entry, stanza, takers)
         return True
+
+    def _make_wait(self, stanza: Stanza) -> None:
+        """The disk does not keep up: who goes on sending is read slowly. Raises StanzaError at the end."""
+        if self._commit.unwritten > UNWRITTEN:
+            raise _no_room()
+        session = self._router.table.session(stanza.from_) if stanza.from_ is not None else None
+        if session is not None:
+            session.slow_down(_SLOWLY)
 
     def write(self, entry: Entry, awaited: bool) -> None:
         """Write an entry that is for nobody but the archive. Raises StanzaError as `accept`."""
