@@ -6,7 +6,7 @@ import gc
 import json
 import signal
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from OpenSSL import SSL
 from sqlalchemy import bindparam, delete, insert, select
@@ -35,6 +35,7 @@ from msgd.storage import schema
 from msgd.storage.database import Connection, Database, DatabaseError
 from msgd.storage.secret import secret
 from msgd.storage.sqlite import open_database
+from msgd.vitals import Vitals
 from msgd.wire.certificates import certificate_for
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
@@ -58,6 +59,16 @@ _READ_SESSIONS: Final = select(
     _sessions.c.id, _sessions.c.resource, _sessions.c.state, _sessions.c.expires,
     schema.account.c.domain, schema.account.c.name,
 ).join(schema.account, schema.account.c.id == _sessions.c.account_id)  # fmt: skip
+
+
+class Port(Protocol):
+    """Where the server listens."""
+
+    address: str
+    port: int
+
+    def stop(self) -> None:
+        """Listen no more."""
 
 
 class Server:
@@ -113,7 +124,9 @@ class Server:
         self.contexts.replace(load_contexts(config))
         self.clients = Clients(config, reactor, self.router, throttle, self.contexts)
         self.components = Components(config, reactor, self.router, self.clients.output)
-        self.ports: dict[str, list[ListeningPort]] = {"client": [], "client-tls": [], "component": []}
+        self.ports: dict[str, list[Port]] = {"client": [], "client-tls": [], "component": []}
+        self.doors: list[ListeningPort] = []
+        self.vitals = Vitals(self)
         self.console = Console(self)
         log.name_users(self.database.write_now(lambda c: secret(c, log.SECRET)), config.log.jids)
         self.database.on_fault.append(_storage_fails)
@@ -139,12 +152,25 @@ class Server:
             self._listen("client-tls", address, listen.client_tls, self.clients.accepted_direct)
         self._listen_for_components()
         self.console.start()
+        self.vitals.start()
+        self.clients.stress = self.vitals.stress
+        if listen.metrics is not None:
+            self._listen_for_metrics(listen.metrics_address, listen.metrics)
+
+    def _listen_for_metrics(self, address: str, port: int) -> None:
+        from msgd.observe.metrics import Door, DoorPort, Metrics  # costs a MiB: only where it is wanted
+
+        vitals = self.vitals
+        metrics = Metrics(vitals.readings, vitals.distributions, vitals.states)
+        door = Door(metrics, vitals.survey, lambda: vitals.wrong)
+        self.ports["metrics"] = [DoorPort(self.reactor, address, port, door)]
 
     def _listen(self, name: str, address: str, port: int | None, accepted: Callable[..., None]) -> None:
         if port is None:
             return
-        listening = ListeningPort(self.reactor, address, port, accepted)
+        listening = ListeningPort(self.reactor, address, port, accepted, admits=self.clients.admits)
         self.ports[name].append(listening)
+        self.doors.append(listening)
         listening.start()
 
     def _listen_for_components(self) -> None:
@@ -200,6 +226,7 @@ class Server:
     async def _shutdown(self, deadline: float) -> None:
         _log.info("stopping")
         self.console.stop()
+        self.vitals.stop()
         for ports in self.ports.values():
             for port in ports:
                 port.stop()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from xml.etree.ElementTree import Element
 
 from OpenSSL import SSL
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from msgd.accounts.accounts import Account, Accounts
@@ -21,6 +22,7 @@ from msgd.config import Config
 from msgd.negotiation.client import ClientNegotiation
 from msgd.negotiation.sasl import SaslOptions
 from msgd.negotiation.server import ResumeRefused
+from msgd.observe.stress import Stress
 from msgd.routing.account import LiveAccount
 from msgd.routing.extension import DEVICE, STRANGER, device_of
 from msgd.routing.resumption import ResumeFailed, failed
@@ -28,15 +30,25 @@ from msgd.routing.router import Router
 from msgd.routing.session import Session
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
+from msgd.wire.listening import AT_ONCE
 from msgd.wire.output import Output
 from msgd.wire.rate_limit import RateLimit
 from msgd.wire.tls import ServerContexts
 from msgd.wire.transport import Connection
+from msgd.wire.turnstile import STRESSED, USUAL, Turnstile
 from msgd.wire.xmlstream import Limits
 
 _log = Logger("msgd.clients")
 #: Random bytes of a resource that the server chooses.
 _RESOURCE_BYTES: Final = 9
+#: Strangers who wait for their turn, from which on no more are accepted; and under stress.
+_LINE, _LINE_UNDER_STRESS = 256, 64
+#: Connections accepted in one turn under stress.
+_AT_ONCE_UNDER_STRESS: Final = 4
+#: Seconds between two such turns while memory is short.
+_PAUSE: Final = 0.1
+#: The signal of memory.
+MEMORY: Final = "memory"
 
 
 class Clients:
@@ -54,8 +66,14 @@ class Clients:
         self.clock = reactor
         self.accounts: Accounts = router.accounts
         self.throttle = throttle
-        self.accepting = True
         self.accounts.devices.removed.append(self._device_removed)
+        #: Where handshakes, and under stress logins, wait for their turn.
+        self.turnstile = Turnstile(reactor)
+        #: Whether the server is overloaded; the app sets it.
+        self.stress = Stress()
+        self._next_admission = 0.0
+        #: Sessions that were bound, and that were resumed, since the start.
+        self.bound = self.come_back = 0
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -87,10 +105,45 @@ class Clients:
             accepted.close()
             return
         connection = Connection(self._reactor, self.output, accepted, address)
+        connection.turnstile = self.turnstile
         limits = self._config.limits
         if limits.bytes_per_second:
             connection.rate_limit = RateLimit(limits.bytes_per_second, limits.burst, self._reactor.seconds())
         ClientNegotiation(self, connection, direct_tls)
+
+    def admits(self) -> int:
+        """How many connections may come in now; 0: they wait with the system.
+
+        Where the line of the turnstile is long nothing is gained by a longer one; and while memory is short
+        only a few are let in, slowly.
+        """
+        stress = self.stress
+        if self.turnstile.waiting >= (_LINE_UNDER_STRESS if stress.on else _LINE):
+            return 0
+        if MEMORY in stress.by:
+            now = self._reactor.seconds()
+            if self._next_admission - _PAUSE <= now < self._next_admission:
+                return 0
+            self._next_admission = now + _PAUSE
+        return _AT_ONCE_UNDER_STRESS if stress.on else AT_ONCE
+
+    def under_stress(self, on: bool) -> None:
+        """The server is overloaded, or no longer: called now and then."""
+        self.turnstile.budget = STRESSED if on else USUAL
+        if on:
+            longest = min(self._config.overload.negotiation_time, self._config.limits.negotiation_time)
+            now = self._reactor.seconds()
+            for stream in self.streams:
+                if now - stream.since >= longest:
+                    stream.stream_failed(StreamError("connection-timeout", "the server is overloaded"))
+
+    def turn(self) -> Deferred[None] | None:
+        """What a login has to wait for under stress: its turn. None: it need not."""
+        if not self.stress.on:
+            return None
+        turn: Deferred[None] = Deferred()
+        self.turnstile.enter(lambda: turn.callback(None))
+        return turn
 
     def _has_room(self, address: str) -> bool:
         """Bound what strangers can hold open: in all, and from one address."""
@@ -215,10 +268,12 @@ class Clients:
 
     def started(self, session: Session) -> None:
         """The session is attached and its binding answered."""
+        self.bound += 1
         self._router.note("session-bound", session)
 
     def resumed(self, session: Session) -> None:
         """The session is attached and was sent what it had not got."""
+        self.come_back += 1
         self._router.note("session-resumed", session)
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from msgd.limits import (
     Archive,
     Limits,
+    Overload,
     Ping,
     PrivateStorage,
     PubSub,
@@ -66,6 +67,7 @@ class Config:
     archive: Archive = Archive()
     ping: Ping = Ping()
     limits: Limits = Limits()
+    overload: Overload = Overload()
     private_storage: PrivateStorage = PrivateStorage()
     vcard: VCard = VCard()
     pubsub: PubSub = PubSub()

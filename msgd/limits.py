@@ -124,6 +124,34 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Overload:
+    """When the server counts as overloaded. Strangers wait then, and get less time; sessions do not."""
+
+    lateness: int = option(
+        100,
+        """By how much the server comes late to what is due. All that a busy server has to do in one turn
+        takes some ten.""",
+        unit="milliseconds",
+        minimum=10,
+        maximum=10_000,
+    )
+    memory: int = option(
+        0,
+        "Memory of the process from which on it is overloaded; 0: three quarters of what the machine has.",
+        unit="MiB",
+        maximum=1024 * MEBIBYTE,
+    )
+    negotiation_time: int = option(
+        10,
+        """What `limits.negotiation_time` is while the server is overloaded: who holds a connection and does
+        not use it makes room.""",
+        unit="seconds",
+        minimum=2,
+        maximum=600,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Sessions:
     """The sessions of one account (RFC 6120 §7)."""
 

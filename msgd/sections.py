@@ -46,6 +46,18 @@ class Listen:
         that is trusted as this machine is.""",
         restart=True,
     )
+    metrics: int | None = option(
+        None,
+        """The port for a monitoring system, over HTTP: `/metrics` (OpenMetrics) and `/health`; false: none.
+        They hold figures, and no address of anybody.""",
+        maximum=65535,
+        restart=True,
+    )
+    metrics_address: str = option(
+        "127.0.0.1",
+        "The address of that port. It asks for no password, and HTTP is not encrypted: not for the internet.",
+        restart=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

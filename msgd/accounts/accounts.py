@@ -251,6 +251,11 @@ class Accounts:
                     _log.failure("a listener for changes of accounts failed")
         return result
 
+    @property
+    def waiting(self) -> int:
+        """Passwords that wait to be computed, or are."""
+        return self._waiting
+
     async def _compute(self, work: Callable[[], _T]) -> _T:
         """Run `work` in a thread. Raises AccountError "resource-constraint" when too many wait."""
         if self._waiting >= MOST_WAITING:

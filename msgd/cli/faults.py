@@ -67,6 +67,11 @@ def port_faults(config: Config) -> list[Fault]:
                 what, remedy, wrong = found
                 key = place if wrong else key
                 faults.append(Fault(_file(config), f"listen.{key}", what, remedy))
+    if config.listen.metrics:
+        found = _port_fault(config.listen.metrics_address, config.listen.metrics)
+        if found:
+            wrong = "listen.metrics_address" if found[2] else "listen.metrics"
+            faults.append(Fault(_file(config), wrong, found[0], found[1]))
     if config.console.tcp:
         found = _port_fault("127.0.0.1", config.console.tcp)
         if found:

@@ -89,6 +89,7 @@ def _for_people(config: Config, ports: dict[str, list[tuple[str, int]]]) -> list
         "client": "clients with STARTTLS",
         "client-tls": "clients with direct TLS",
         "component": "components",
+        "metrics": "metrics over HTTP",
     }
     lines = [f"msgd serves {', '.join(config.domains)}, with its data in {config.data}"]
     for name, listed in ports.items():

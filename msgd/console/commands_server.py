@@ -54,30 +54,35 @@ async def status(context: Context) -> Answer:
         ("streams not logged in", len(router.streams)),
         ("stanzas routed", router.routed),
         ("faults in handlers", router.failures),
+        ("overloaded by", ", ".join(sorted(server.vitals.stress.by)) or "nothing"),
+        ("times overloaded", server.vitals.stress.times),
         ("stopping", server.stopping),
     ]
     return Rows(("what", "value"), details)
 
 
+@command("stress", "whether the server is overloaded")
+async def stress(context: Context) -> Answer:
+    """By what the server is overloaded, and how far each signal is: 1 is too much. While it is, strangers
+    wait and get less time (`[overload]` in the configuration); it ends by itself."""
+    state = context.server.vitals.stress
+    return Rows(
+        ("signal", "now", "overloaded"),
+        [(name, round(share, 3), name in state.by) for name, share in state.shares().items()],
+    )
+
+
 @command("queues", "what waits, and where")
 async def queues(context: Context) -> Answer:
-    """The longest queues of the server: the first place to look when something is slow."""
-    server = context.server
-    sessions = list(server.router.table.sessions())
-    managed = [each.stream_management for each in sessions if each.stream_management is not None]
-    lengths = [sm.queue_length for sm in managed]
-    buffers = [session.buffered for session in sessions]
-    waiting = [len(account.mailbox.waiting or ()) for account in server.router.table.accounts()]
-    draining = sum(1 for account in server.router.table.accounts() if account.mailbox.drain is not None)
+    """Every queue of the server with the most that it can hold: the first place to look when something is
+    slow. What has grown to half of its bound is also told in the log."""
+    vitals = context.server.vitals
+    await vitals.survey()
     return Rows(
-        ("queue", "length", "longest"),
+        ("queue", "length", "at most"),
         [
-            ("messages not safe yet", server.spool.pending, None),
-            ("jobs for the database", server.database.waiting, None),
-            ("sent and not acknowledged", sum(lengths), max(lengths, default=0)),
-            ("bytes waiting for sockets", sum(buffers), max(buffers, default=0)),
-            ("messages in memory for nobody", sum(waiting), max(waiting, default=0)),
-            ("accounts being drained", draining, None),
+            (each.title, int(each.read()), int(each.bound()) if each.bound is not None else None)
+            for each in vitals.queues()
         ],
     )
 

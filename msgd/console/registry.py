@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from msgd.accounts.accounts import Accounts
 from msgd.config import Config
 from msgd.console.text import Answer
+from msgd.observe.reading import Reading
+from msgd.observe.stress import Stress
 from msgd.routing.router import Router
 from msgd.spool.spool import Spool
 from msgd.storage.database import Database
@@ -23,6 +25,18 @@ from msgd.wire.jid import JID, JIDError
 
 class CommandError(Exception):
     """The command cannot be done; one line that says why and what to do."""
+
+
+class Vitals(Protocol):
+    """How the server is (`msgd/vitals.py`)."""
+
+    stress: Stress
+
+    async def survey(self) -> None:
+        """Bring up to date what is read of all sessions."""
+
+    def queues(self) -> list[Reading]:
+        """The length of every queue."""
 
 
 class Server(Protocol):
@@ -38,6 +52,10 @@ class Server(Protocol):
     stopping: bool
     stop: Callable[[float], None]
     reload: Callable[[], list[str]]
+
+    @property
+    def vitals(self) -> Vitals:
+        """How it is."""
 
 
 class Terminal(Protocol):

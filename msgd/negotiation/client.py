@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from xml.etree.ElementTree import Element
@@ -69,7 +68,7 @@ class ClientNegotiation:
         self.transport = transport
         self.stream = XMLStream(self, server.limits_before_login)
         self.domain: JID | None = None
-        self.since = time.time()
+        self.since: float = server.clock.seconds()
         self._header: Header | None = None
         self._opened = False
         self._account: Any = None
@@ -303,6 +302,13 @@ class ClientNegotiation:
 
     # -- SASL ----------------------------------------------------------------------------------
 
+    async def _has_turn(self) -> bool:
+        """Logins wait while the server is overloaded. False when the client has gone meanwhile."""
+        turn = self._server.turn()
+        if turn is not None:
+            await turn
+        return not self.transport.closed
+
     def _attempts(self, domain: JID) -> Authentication:
         if self._authentication is None:
             self._authentication = Authentication(self._server, self.transport, domain)
@@ -316,6 +322,8 @@ class ClientNegotiation:
     async def _authenticate(
         self, authentication: Authentication, local: str, attributes: dict[str, str], text: str
     ) -> None:
+        if not await self._has_turn():
+            return
         success = await authentication.take(local, attributes, text)
         if success is not None and not self.transport.closed:
             self._account = success.account
@@ -336,6 +344,8 @@ class ClientNegotiation:
         self._work(self._authenticate2(self._sasl2, local, raw))
 
     async def _authenticate2(self, sasl2: Sasl2, local: str, raw: bytes) -> None:
+        if not await self._has_turn():
+            return
         logged_in = await sasl2.take(local, raw)
         if logged_in is None:
             return

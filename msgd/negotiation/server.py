@@ -47,6 +47,9 @@ class Server(Protocol):
     def stranger_handler(self, type: str, payload: str) -> Callable[..., Awaitable[Any]] | None:
         """Who answers an IQ before authentication."""
 
+    def turn(self) -> Awaitable[None] | None:
+        """What a login has to wait for first while the server is overloaded; None else."""
+
     async def bind(self, account: Account, resource: str, mechanism: str, device: str = "") -> Any:
         """A new session, not attached yet; earlier ones of its device end. Raises StanzaError."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -17,9 +18,9 @@ from twisted.logger import Logger
 
 from msgd.accounts.accounts import Accounts
 from msgd.config import Config
-from msgd.coroutines import begin
 from msgd.negotiation.strangers import Strangers
 from msgd.routing.account import LiveAccount
+from msgd.routing.answering import Answering
 from msgd.routing.delivery import deliver_iq, deliver_message
 from msgd.routing.destination import Nowhere
 from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 _log = Logger("msgd.router")
 _IQ_TYPES: Final = frozenset({"get", "set", "result", "error"})
-#: Stanzas that wait for one account to be loaded; more are refused.
-_WAITING: Final = 10_000
+#: Stanzas that wait for one account to be looked up; more are refused.
+_WAITING: Final = 1000
 
 
 class SpoolInterface(Protocol):
@@ -86,6 +87,8 @@ class Router:
         self.streams = Strangers(clock)
         #: Who speaks for domains that are not ours, by domain; also in `table.destinations`.
         self.components: dict[str, Component] = {}
+        #: Requests that are being answered.
+        self.answering = Answering()
         #: The session that changes its own account's password just now; it alone goes on.
         self.spared: Session | None = None
         self.routed = 0
@@ -238,6 +241,9 @@ class Router:
     def _when_loaded(self, stanza: Stanza, receipt: Receipt | None) -> bool:
         """Look the account up first; what follows for it waits its turn."""
         assert stanza.to is not None  # `route` looked
+        if self.table.waiting_for(stanza.to.bare) >= _WAITING:
+            self.fail(stanza, StanzaError("resource-constraint", "too much waits for them", type="wait"))
+            return False
         loading = self.table.load(stanza.to.bare)
         loading.addCallbacks(
             lambda account: self._loaded(account, stanza, receipt),
@@ -320,7 +326,9 @@ class Router:
             self.fail(stanza, StanzaError("service-unavailable"))
             return
         asker = self.table.session(stanza.from_) if stanza.from_ is not None else None
-        begin(self._answer(handler, stanza, addressed, asker))
+        work = partial(self._answer, handler, stanza, addressed, asker)
+        if not self.answering.submit(stanza.from_, asker, work):
+            self.fail(stanza, StanzaError("resource-constraint", "too many requests at once", type="wait"))
 
     async def _answer(
         self, handler: Callable[..., Any], stanza: Stanza, addressed: bool, asker: Session | None

@@ -24,7 +24,7 @@ from msgd.routing.stream_management import (
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.stanza import Stanza
-from msgd.wire.transport import Connection
+from msgd.wire.transport import BUSY, Connection
 from msgd.wire.xml import escape
 from msgd.wire.xmlstream import Header, XMLStream
 
@@ -49,16 +49,16 @@ CONGESTED: Final = 65536
 _UNACKNOWLEDGED: Final = 1024 * 1024
 #: Bytes waiting for a socket whose client is taken for gone. Messages wait in the spool long before;
 #: this is for presence and answers.
-_STUCK: Final = 4 * 1024 * 1024
+STUCK: Final = 4 * 1024 * 1024
 
 
 class Session:
     """One bound resource. What others may use is what has no underscore."""
 
-    __slots__ = ("_last_received", "_sender", "_sender_and_lang", "account", "address", "available",
-                 "connected", "directed", "ended", "expiry", "extras", "filter", "interested", "jid",
-                 "mechanism", "presence", "priority", "router", "stream", "stream_management", "transport",
-                 "unproven", "watched")  # fmt: skip
+    __slots__ = ("_last_received", "_sender", "_sender_and_lang", "account", "address", "answers",
+                 "available", "connected", "directed", "ended", "expiry", "extras", "filter", "interested",
+                 "jid", "mechanism", "presence", "priority", "router", "stream", "stream_management",
+                 "transport", "unproven", "watched")  # fmt: skip
 
     def __init__(self, router: Router, account: LiveAccount, jid: JID, mechanism: str) -> None:
         self.router = router
@@ -82,6 +82,7 @@ class Session:
         # may hold back what is sent.
         self.extras: dict[str, Any] | None = None
         self.filter: Filter | None = None
+        self.answers = 0  # requests that were answered at once (see `answering.py`)
         self.ended = False
         self.expiry: Any = None
         self._last_received = 0.0
@@ -125,6 +126,26 @@ class Session:
         ):
             return True
         return self.transport is not None and self.transport.buffered > CONGESTED
+
+    def hold(self, on: bool) -> None:
+        """Do not read what its client sends: it has asked for more than can be done. Or read again."""
+        if self.transport is not None:
+            if on:
+                self.transport.pause_reading(BUSY)
+            else:
+                self.transport.resume_reading(BUSY)
+
+    def full(self) -> bool:
+        """Whether its client does not take what it is sent: nothing more should be made for it."""
+        if self.transport is None:
+            return False
+        self.transport.flush()
+        return self.transport.buffered > CONGESTED
+
+    def slow_down(self, seconds: float) -> None:
+        """Read what its client sends only later."""
+        if self.transport is not None:
+            self.transport.pause_for(seconds)
 
     # -- from the client -----------------------------------------------------------------------
 
@@ -240,11 +261,11 @@ class Session:
         if sm is not None:
             sm.push(stanza.raw)
             most = self.router.config.stream_management.most_queued
-            if sm.queue_length > 2 * most or sm.size > 4 * _STUCK:
+            if sm.queue_length > 2 * most or sm.size > 4 * STUCK:
                 self.kick(StreamError("resource-constraint", "too much was not acknowledged"))
                 return
         self._write(stanza.raw)
-        if self.buffered > _STUCK:
+        if self.buffered > STUCK:
             self.cut(StreamError("resource-constraint", "the client does not read"))
 
     def send_kept(self, kept: Kept) -> None:
@@ -350,6 +371,7 @@ class Session:
             self._last_received = self.transport.last_received
         self.transport = None
         self.stream = None
+        self.router.answering.has_room(self)
         if self.stream_management is not None and self.stream_management.resumable:
             self.router.resumption.hibernate(self)
         else:
@@ -358,6 +380,7 @@ class Session:
     def output_drained(self) -> None:
         """The client reads again."""
         self.router.spool.has_room(self)
+        self.router.answering.has_room(self)
 
     def end(self) -> None:
         """The session is over: everybody is told, what it did not get goes back to the spool."""
@@ -366,6 +389,7 @@ class Session:
         self.ended = True
         self.transport = None
         self.stream = None
+        self.router.answering.has_room(self)
         if self.expiry is not None:
             self.expiry.cancel()
             self.expiry = None

@@ -115,6 +115,15 @@ class Table:
         """Whether `load` is under way: what comes now has to wait its turn behind it."""
         return bare in self._loading
 
+    def waiting_for(self, bare: JID) -> int:
+        """How many wait for this look-up."""
+        return len(self._loading.get(bare, ()))
+
+    @property
+    def loading(self) -> int:
+        """Accounts that are being looked up."""
+        return len(self._loading)
+
     async def settled(self) -> None:
         """Wait until nothing is being looked up; what waited for that has gone its way then."""
         while self._loading:

@@ -42,11 +42,14 @@ _log = Logger("msgd.spool")
 #: Seconds between two looks at what was sent to clients without stream management.
 _PROVE_AGAIN: Final = 1.0
 #: Entries in memory that wait for one account; more stay in the database only.
-_WAITING: Final = 1000
+WAITING: Final = 1000
 #: The same in bytes of the whole mailbox.
 _WAITING_BYTES: Final = 1024 * 1024
 #: Bytes that are not written yet, of all accounts. More is refused: the disk does not keep up, or fails.
-_UNWRITTEN: Final = 64 * 1024 * 1024
+UNWRITTEN: Final = 64 * 1024 * 1024
+#: From so many on, whoever sends a message is not read for so many seconds: senders get slower before anybody
+#: is refused.
+_MUCH, _SLOWLY = UNWRITTEN // 2, 1.0
 
 
 class Spool:
@@ -88,8 +91,8 @@ class Spool:
         Takes over `receipt`. False, and nothing taken, when the account's quota is used up and
         there is nobody to deliver to. Raises StanzaError while too much waits for the disk.
         """
-        if self._commit.unwritten > _UNWRITTEN:
-            raise _no_room()
+        if self._commit.unwritten > _MUCH:
+            self._make_wait(stanza)
         mailbox = account.mailbox
         takers = []
         if mailbox.drain is None:
@@ -119,9 +122,17 @@ class Spool:
             show_accepted(entry, stanza, takers)
         return True
 
+    def _make_wait(self, stanza: Stanza) -> None:
+        """The disk does not keep up: who goes on sending is read slowly. Raises StanzaError at the end."""
+        if self._commit.unwritten > UNWRITTEN:
+            raise _no_room()
+        session = self._router.table.session(stanza.from_) if stanza.from_ is not None else None
+        if session is not None:
+            session.slow_down(_SLOWLY)
+
     def write(self, entry: Entry, awaited: bool) -> None:
         """Write an entry that is for nobody but the archive. Raises StanzaError as `accept`."""
-        if self._commit.unwritten > _UNWRITTEN:
+        if self._commit.unwritten > UNWRITTEN:
             raise _no_room()
         self._commit.add(entry, awaited)
 
@@ -271,7 +282,7 @@ class Spool:
         if waiting is None or entry.holders:
             return
         # Nobody is there for it: the row is enough. A drain under way still counts on it.
-        if mailbox.drain is None or len(waiting) > _WAITING or mailbox.size > _WAITING_BYTES:
+        if mailbox.drain is None or len(waiting) > WAITING or mailbox.size > _WAITING_BYTES:
             if waiting.pop(entry.id, None) is not None and mailbox.drain is not None:
                 mailbox.overflowed = True
             if not waiting:
@@ -327,6 +338,16 @@ class Spool:
     def pending(self) -> int:
         """Entries in memory that are not safe yet."""
         return self._commit.pending
+
+    @property
+    def unwritten(self) -> int:
+        """Their bytes, and those that are being written."""
+        return self._commit.unwritten
+
+    @property
+    def written(self) -> int:
+        """Entries that were written to the disk."""
+        return self._commit.written
 
     def status(self) -> dict[str, int | str]:
         """Figures for the console."""

@@ -22,6 +22,7 @@ from msgd.wire.output import Output
 from msgd.wire.rate_limit import RateLimit
 from msgd.wire.reactor import DelayedCall, Reactor
 from msgd.wire.tls import ConnectionBindings
+from msgd.wire.turnstile import Turnstile
 
 #: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
 _SIOCOUTQ: Final = 0x5411
@@ -30,6 +31,10 @@ _READ_SIZE: Final = tls_records.READ_SIZE
 _CLOSING_TIME: Final = 5.0
 #: Larger output is written in pieces, so that one connection does not hold up the others.
 _WRITE_SIZE: Final = 65536
+#: Bytes that wait for the socket, from which on nothing more is read: who does not take answers asks no more.
+_FULL: Final = 256 * 1024
+#: Why a connection is not read; each reason is taken back by whom it came from.
+ASKED, TOO_FAST, FULL, BUSY = 1, 2, 4, 8
 
 
 class Receiver(Protocol):
@@ -53,10 +58,10 @@ class Connection:
     `abort` drops everything at once.
     """
 
-    __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_lingering", "_out", "_output",
+    __slots__ = ("__weakref__", "_closing", "_file", "_handshaking", "_held", "_lingering", "_out", "_output",
                  "_pending", "_reactor", "_socket", "_timer", "_tls", "_trailer", "_upgrade", "_watched",
-                 "address", "last_received", "on_secure", "rate_limit", "reading",
-                 "receiver")  # fmt: skip
+                 "address", "last_received", "on_secure", "rate_limit", "reading", "receiver",
+                 "turnstile")  # fmt: skip
 
     def __init__(
         self,
@@ -75,17 +80,20 @@ class Connection:
         self._upgrade: SSL.Context | None = None
         self._out: bytes | list[bytes] | None = None  # gathered in this turn
         self._trailer = b""  # goes behind what was gathered
-        self._pending = b""  # what the socket did not take
+        self._pending: bytes | bytearray = b""  # what the socket did not take
         self._closing = False
         self._timer: DelayedCall | None = None  # of closing
         self._lingering = False  # everything is sent; only the peer's close is waited for
         self._watched = False  # the reactor looks for something to read
+        self._held = 0  # why it is not read
         self.address = address
         self.receiver = receiver
         self.reading = False
         self.last_received = 0.0
         self.on_secure: Callable[[], None] | None = None
         self.rate_limit: RateLimit | None = None
+        #: Where the TLS handshake waits for its turn.
+        self.turnstile: Turnstile | None = None
 
     # -- for the reactor -----------------------------------------------------------------------
 
@@ -111,6 +119,8 @@ class Connection:
                     return main.CONNECTION_DONE
             else:
                 if self._handshaking:
+                    if self.turnstile is not None:
+                        return self._wait_for_a_turn(self.turnstile)
                     tls.do_handshake()
                     self._secured()
                 data = tls_records.receive(tls)
@@ -131,22 +141,39 @@ class Connection:
             receiver.data_received(data)
         return None
 
+    def _wait_for_a_turn(self, turnstile: Turnstile) -> None:
+        """A handshake costs as much as ten messages: it begins when strangers have their turn."""
+        self.turnstile = None
+        self.pause_reading(BUSY)
+        turnstile.enter(self._has_its_turn)
+
+    def _has_its_turn(self) -> None:
+        self.resume_reading(BUSY)
+        if self.reading and self.doRead():
+            self._gone()
+
     def _slow_down(self, size: int) -> None:
         """Who sends more than allowed is read later: its own sending then waits (TCP)."""
         assert self.rate_limit is not None  # the caller looked
         wait = self.rate_limit.take(size, self.last_received)
         if wait:
-            self.pause_reading()
-            self._reactor.callLater(wait, self.resume_reading)
+            self.pause_for(wait)
+
+    def pause_for(self, seconds: float) -> None:
+        """Let the peer wait for some time."""
+        if not self._held & TOO_FAST:
+            self.pause_reading(TOO_FAST)
+            self._reactor.callLater(seconds, self.resume_reading, TOO_FAST)
 
     def doWrite(self) -> Any:
         """The socket takes bytes again."""
         self._reactor.removeWriter(self)
         if self._handshaking:
             return self.doRead()
-        pending, self._pending = self._pending, b""
-        self._send(pending)
+        self._send_pending()
         if not self._pending:
+            if self._held & FULL:
+                self.resume_reading(FULL)
             if self._closing:
                 self._linger()
             elif self.receiver is not None:
@@ -206,7 +233,7 @@ class Connection:
 
     def _send(self, data: bytes) -> None:
         if self._pending or self._handshaking:
-            self._pending += data
+            self._keep(data)
             return
         sent = 0
         try:
@@ -220,13 +247,44 @@ class Connection:
             pass
         except (SSL.Error, OSError):
             # The read side reports the loss. Until then it must not look as if all had arrived.
-            self._pending = data[sent:]
+            self._keep(data[sent:])
             if self._closing:
                 self._gone()
             return
         if sent < len(data):
-            self._pending = data[sent:]
+            self._keep(data[sent:])
             self._reactor.addWriter(self)
+
+    def _keep(self, data: bytes) -> None:
+        """The socket takes no more now. A peer that does not take what is sent is not asked for more."""
+        pending = self._pending
+        if type(pending) is bytearray:
+            pending += data  # in place: what waits is not copied each time that something is added
+        else:
+            pending = self._pending = bytearray(data)
+        if len(pending) > _FULL and not self._held & FULL:
+            self.pause_reading(FULL)
+
+    def _send_pending(self) -> None:
+        """Send what was kept, as far as the socket takes it."""
+        pending = self._pending
+        try:
+            while pending:
+                piece = bytes(memoryview(pending)[:_WRITE_SIZE])
+                if self._tls is not None:
+                    sent = tls_records.send(self._tls, piece)
+                elif self._socket is not None:
+                    sent = self._socket.send(piece)
+                else:
+                    return
+                del pending[:sent]  # type: ignore[union-attr]  # what is not empty is a bytearray
+        except (SSL.WantWriteError, SSL.WantReadError, BlockingIOError):
+            self._reactor.addWriter(self)
+        except (SSL.Error, OSError):
+            if self._closing:
+                self._gone()  # else the read side reports the loss
+        else:
+            self._pending = b""
 
     def start_tls(self, context: SSL.Context) -> None:
         """Speak TLS as soon as what was written so far is out (RFC 6120 §5.4.2.3).
@@ -249,7 +307,7 @@ class Connection:
         self._handshaking = False
         pending, self._pending = self._pending, b""
         if pending:
-            self._send(pending)
+            self._send(bytes(pending))
         if self.on_secure is not None:
             hook, self.on_secure = self.on_secure, None
             hook()
@@ -314,16 +372,18 @@ class Connection:
         self._pending = b""
         self._gone()
 
-    def pause_reading(self) -> None:
+    def pause_reading(self, why: int = ASKED) -> None:
         """Let the peer wait: its TCP window fills (a flooding client).
 
         The reactor is told only when something comes: most pauses are over before.
         """
+        self._held |= why
         self.reading = False
 
-    def resume_reading(self) -> None:
-        """Read again."""
-        if self.closed:
+    def resume_reading(self, why: int = ASKED) -> None:
+        """Read again, unless there is another reason not to."""
+        self._held &= ~why
+        if self._held or self.closed:
             return
         self.reading = True
         if not self._watched:

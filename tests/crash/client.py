@@ -19,9 +19,9 @@ from tests.crash.stream import Connection, Lost
 from tests.harness import PASSWORD
 
 SM: Final = "urn:xmpp:sm:3"
-_SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
+SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 _BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
-_HEADER: Final = (
+HEADER: Final = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' to='localhost' version='1.0'"
     b" xmlns:stream='http://etherx.jabber.org/streams'>"
 )
@@ -85,11 +85,10 @@ class Client:
         connection = self.connection = await Connection.open(address, self.receive_buffer)
         connection.on_lost = self.acknowledged.set
         self.logins += 1
-        secret = base64.b64encode(f"\0{self.name}\0{PASSWORD}".encode()).decode()
-        connection.write(_HEADER + f"<auth xmlns='{_SASL}' mechanism='PLAIN'>{secret}</auth>".encode())
-        await self._expect(connection, "success")
+        connection.write(HEADER)
+        await self._authenticate(connection)
         connection.restart()
-        connection.write(_HEADER)
+        connection.write(HEADER)
         await self._expect(connection, "features")
         previous, self.previous, self.managed = self.previous, None, None
         if previous is not None and previous.id:
@@ -117,6 +116,11 @@ class Client:
         if presence:
             self.send(None, b"<presence/>")
         return False
+
+    async def _authenticate(self, connection: Connection) -> None:
+        secret = base64.b64encode(f"\0{self.name}\0{PASSWORD}".encode()).decode()
+        connection.write(f"<auth xmlns='{SASL}' mechanism='PLAIN'>{secret}</auth>".encode())
+        await self._expect(connection, "success")
 
     async def _expect(self, connection: Connection, *names: str) -> Element:
         while True:
