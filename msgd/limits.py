@@ -11,7 +11,9 @@ password computations waiting, 100 (`accounts/accounts.py`) ·
 contacts of an account, 5,000, groups of a contact, 50, characters of a name, 1,023 (`routing/roster.py`) ·
 removed contacts remembered, 200 (`routing/roster_store.py`) · subscription requests that wait for an account,
 200 of 4 KiB, and steps of its handshakes at a time, 1,000 (`routing/handshake.py`) · addresses with directed
-presence of a session, 1,000 (`routing/presence.py`) ·
+presence of a session, 1,000 (`routing/presence.py`) · bytes that wait for a component, 4 MiB, for answers to
+it 16 MiB, and the time in which it takes nothing, 60 seconds (`routing/component.py`) · connections without a
+handshake, 100, and wrong ones for a component, 10 and then one each 30 seconds (`components.py`) ·
 kinds of clients, 5,000, and nodes that one wants to hear of, 100 (`xeps/client_capabilities.py`) · names of
 nodes and items, 1,023 characters, subscriptions, members and outcasts of a node, 1,000
 (`xeps/pubsub/service.py`) · pushes on their way to one app server, 500, registrations that wait for it,

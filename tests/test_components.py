@@ -147,14 +147,18 @@ def test_a_component_that_takes_nothing_for_a_minute_is_cut_off(scene: Scene) ->
     assert tagged("message", type="error")(following(client))
 
 
-def test_a_component_that_asks_and_does_not_read_is_cut_off(scene: Scene) -> None:
+def test_a_component_that_asks_and_does_not_read_is_not_read_and_then_cut_off(scene: Scene) -> None:
     component = scene.gate()
     assert component.connection is not None
     asks = f"<iq type='get' id='q' to='localhost' from='{DOMAIN}'><x xmlns='urn:x'>{BODY}</x></iq>".encode()
+    before = memory(scene.server)
     # Past the runner's connection, which reads whenever something comes.
-    component.connection.socket.setblocking(True)
-    with pytest.raises(ConnectionError):
+    component.connection.socket.settimeout(2)
+    with pytest.raises(TimeoutError):
         component.connection.socket.sendall(asks * 1000)
+    assert memory(scene.server) - before < 24 * 1024
+    for _ in range(2):
+        scene.server.advance(61)
     until_away(scene.server)
 
 

@@ -28,6 +28,8 @@ _END: Final = b"</stream:stream>"
 MOST_WAITING: Final = 4 * 1024 * 1024
 #: The same for answers to its own requests and what else cannot be refused; then it is cut off.
 MOST_ANSWERS: Final = 4 * MOST_WAITING
+#: Bytes of a message that is returned with its content when the connection ends.
+LONGEST_QUOTED: Final = 1024
 #: Seconds in which a component has to take something of what waits for it; else it is taken for dead.
 PATIENCE: Final = 60.0
 
@@ -53,6 +55,13 @@ class Component:
         """Who sent what cannot be delivered may try again later."""
         if is_told(stanza):
             self._router.fail(stanza, StanzaError("service-unavailable", why, type="wait"))
+
+    def lost(self, stanza: Stanza) -> None:
+        """A message was under way when the connection ended. Many at once may go to one client, so that
+        large ones are not quoted."""
+        why = "the component went away; it may have got this"
+        quote = len(stanza.raw) <= LONGEST_QUOTED
+        self._router.fail(stanza, StanzaError("service-unavailable", why, type="wait", quote=quote))
 
     def explain(self, to: JID) -> str:
         """See `Destination`."""
@@ -238,6 +247,6 @@ class ComponentStream:
         self.output_drained()
         self.component.detached(self)
         for sent in self._arrivals.stop():
-            self.component.refuse(sent.stanza, "the component went away; it may have got this")
+            self.component.lost(sent.stanza)
             if sent.receipt is not None:
                 sent.receipt.settle()

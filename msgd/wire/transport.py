@@ -248,8 +248,7 @@ class Connection:
         except (SSL.Error, OSError):
             # The read side reports the loss. Until then it must not look as if all had arrived.
             self._keep(data[sent:])
-            if self._closing:
-                self._gone()
+            self._broken()
             return
         if sent < len(data):
             self._keep(data[sent:])
@@ -281,10 +280,16 @@ class Connection:
         except (SSL.WantWriteError, SSL.WantReadError, BlockingIOError):
             self._reactor.addWriter(self)
         except (SSL.Error, OSError):
-            if self._closing:
-                self._gone()  # else the read side reports the loss
+            self._broken()
         else:
             self._pending = b""
+
+    def _broken(self) -> None:
+        """Nothing can be sent any more. The read side reports the loss: it has to look, whatever held it."""
+        if self._closing:
+            self._gone()
+        else:
+            self.resume_reading(self._held)
 
     def start_tls(self, context: SSL.Context) -> None:
         """Speak TLS as soon as what was written so far is out (RFC 6120 §5.4.2.3).

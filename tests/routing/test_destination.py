@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from msgd.routing.account import LiveAccount
 from msgd.routing.extension import Extension, Rfc
@@ -24,6 +25,7 @@ class Gate:
     def __init__(self, takes: bool = False) -> None:
         self.takes = takes
         self.receipts: list[Receipt | None] = []
+        self.ids: list[str | None] = []
         self._sent: list[str] = []
 
     def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
@@ -32,6 +34,7 @@ class Gate:
         line = brief(element)
         self._sent.append(line if " > " in line else f"{line} {stanza.from_} > {stanza.to}")
         self.receipts.append(receipt)
+        self.ids.append(stanza.id)
         return self.takes
 
     def explain(self, to: JID) -> str:
@@ -255,3 +258,40 @@ def test_who_lets_nothing_out_probes_nobody(world: World, friend: Gate) -> None:
         romeo.session, Stanza.build("presence", to=None, from_=romeo.session.jid)
     )
     assert friend.gets() == []
+
+
+# -- what the server itself asks ------------------------------------------------------------------
+
+
+def ask(world: World) -> list[object]:
+    """The server asks the gate something for Romeo's account; the answer, or the error's condition."""
+    found: list[object] = []
+    request = Stanza.build(
+        "iq", to=JID.parse(MARE), from_=JID.parse(ROMEO), type="set", content=b"<publish xmlns='urn:p'/>"
+    )
+    asking = Deferred.fromCoroutine(world.router.ask(request, 10))
+    asking.addCallbacks(
+        lambda stanza: found.append(stanza.type),
+        lambda failure: found.append(failure.value.condition),
+    )
+    return found
+
+
+def test_the_server_asks_somebody_there(world: World, gate: Gate) -> None:
+    world.connects(ORCHARD)
+    for answer, seen in (("result", "result"), ("error", "undefined-condition")):
+        found = ask(world)
+        id = gate.ids.pop()
+        for sender, known in (("other@gate.localhost", []), (MARE, [seen])):
+            raw = f"<iq type='{answer}' id='{id}' from='{sender}' to='{ROMEO}'/>"
+            world.router.from_remote(Stanza.from_bytes(raw.encode()))
+            assert found == known
+    found = ask(world)
+    world.clock.advance(11)
+    assert found == ["remote-server-timeout"]
+
+
+def test_the_server_asks_where_nobody_is(world: World) -> None:
+    world.connects(ORCHARD)
+    found = ask(world)
+    assert found == ["remote-server-not-found"]

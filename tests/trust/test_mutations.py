@@ -45,7 +45,9 @@ _PING: Final = b"<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Msgd]:
-    accounts = [NewAccount(name) for name in ("romeo", "juliet", "bystander")]
+    # An input may delete the account from which it comes, or change its password: each has its own.
+    own = (f"romeo-{managed}-{number}" for managed in ("false", "true") for number in range(_COUNT))
+    accounts = [NewAccount(name) for name in ("romeo", "juliet", "bystander", *own)]
     made = Msgd(tmp_path_factory.mktemp("mutations"), _OPTIONS, accounts)
     made.start()
     yield made
@@ -158,8 +160,8 @@ def test_in_a_session(server: Msgd, managed: bool) -> None:
     enable = b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>" if managed else b""
     bystander = _session(server, "bystander")
     juliet = _session(server, "juliet")
-    for data in _inputs(f"session {managed}"):
-        connection = _session(server, "romeo", enable)
+    for number, data in enumerate(_inputs(f"session {managed}")):
+        connection = _session(server, f"romeo-{managed}-{number}".lower(), enable)
         connection.write(data + _END_OF_EVERYTHING)
         _ends(connection)
         _is_untouched(bystander)

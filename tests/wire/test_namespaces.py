@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -186,3 +187,13 @@ def test_what_is_no_stanza_there(raw: bytes) -> None:
 def test_what_takes_its_namespace_through_a_prefixed_element() -> None:
     raw = b"<message><f:x xmlns:f='urn:a'><body/></f:x></message>"
     assert parse(outgoing(raw, SERVER_NAMESPACE), header(SERVER_NAMESPACE))[0][0].tag == "{jabber:client}body"
+
+
+@pytest.mark.parametrize("word", ["xmlns", "xmlns ", "xmlns='", 'xmlns="', "xmlns= ", "xmlns:"])
+def test_texts_that_look_like_namespaces_take_no_time(word: str) -> None:
+    text = escape(word).replace("&apos;", "'").replace("&quot;", '"') * (200_000 // len(word))
+    raw = f"<message><body>{text}</body></message>".encode()
+    begin = time.process_time()
+    outgoing(raw, SERVER_NAMESPACE)
+    incoming("jabber:client message", {}, (), raw, SERVER_NAMESPACE)
+    assert time.process_time() - begin < 1
