@@ -164,8 +164,8 @@ class Router:
         if not to.local:
             self._to_host(stanza)
             return False
-        account = self.table.account(to.bare)
-        if account is None or self.table.is_loading(to.bare):
+        account = self.table.ready(to.bare)
+        if account is None:
             return self._when_loaded(stanza, receipt)
         return self._to_account(account, stanza, receipt)
 
