@@ -293,13 +293,10 @@ class Router:
             content = await handler(stanza)
             if content is ANSWERED:
                 return
-            reply = stanza.reply(content if content is not None else b"")
-            if not addressed:
-                # RFC 6120 §8.1.2.1: a reply for an IQ without an address comes from the account,
-                # and may say so by having no `from`; many clients compare it with what they sent.
-                reply = Stanza.build("iq", to=stanza.from_, from_=None, type="result",
-                                     id=stanza.id, content=reply.content)  # fmt: skip
-            self._send_reply(reply)
+            # RFC 6120 §8.1.2.1: a reply for an IQ without an address comes from the account,
+            # and may say so by having no `from`; many clients compare it with what they sent.
+            sender = stanza.to if addressed else None
+            self._send_reply(stanza.reply_from(sender, content if content is not None else b""))
         except StanzaError as error:
             self.fail(stanza, error)
         except DatabaseError as error:

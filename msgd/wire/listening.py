@@ -35,6 +35,7 @@ class ListeningPort:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
             _keep_alive(listening)
             listening.bind((address, port))
             listening.listen(backlog)
@@ -79,7 +80,6 @@ class ListeningPort:
                 self._rest()
                 return
             accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(accepted, peer[0])
 
     def _rest(self) -> None:
