@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: SCRAM mechanisms and the hash function of each, the strongest first. Every account has a verifier for
 #: all of them, so that the list of mechanisms does not tell accounts apart.
@@ -70,10 +71,17 @@ def pretended_verifier(secret: bytes, name: str, mechanism: str, iterations: int
     """Return a verifier for an account that does not exist (RFC 5802 §9 leaves the salt to the server).
 
     Always the same for the same name, so that asking twice tells nothing, and no password fits: the
-    keys are no outcome of PBKDF2 that anybody knows.
+    keys are no outcome of PBKDF2 that anybody knows. Only the salt is ever told.
     """
-    salt, stored_key, server_key = (
-        hmac.digest(secret, f"{part}\0{mechanism}\0{name}".encode(), HASHES[mechanism])
-        for part in ("salt", "stored key", "server key")
+    salt = hmac.digest(secret, f"salt\0{mechanism}\0{name}".encode(), HASHES[mechanism])
+    return Verifier(salt[:SALT_SIZE], iterations, *_keys_of_nobody(secret, mechanism))
+
+
+@lru_cache(maxsize=16)
+def _keys_of_nobody(secret: bytes, mechanism: str) -> tuple[bytes, bytes]:
+    """A stored key and a server key of the right lengths; one pair does for all names."""
+    stored_key, server_key = (
+        hmac.digest(secret, f"{part}\0{mechanism}".encode(), HASHES[mechanism])
+        for part in ("stored key", "server key")
     )
-    return Verifier(salt[:SALT_SIZE], iterations, stored_key, server_key)
+    return stored_key, server_key

@@ -206,8 +206,8 @@ class Router:
         if not to.local:
             self._to_host(stanza)
             return False
-        account = self.table.account(to.bare)
-        if account is None or self.table.is_loading(to.bare):
+        account = self.table.ready(to.bare)
+        if account is None:
             return self._when_loaded(stanza, receipt)
         return self._to_account(account, stanza, receipt)
 
@@ -341,12 +341,10 @@ class Router:
             content = await handler(stanza)
             if content is ANSWERED:
                 return
-            reply = stanza.reply(content if content is not None else b"")
-            if not addressed:
-                # RFC 6120 §8.1.2.1: a reply for an IQ without an address comes from the account,
-                # and may say so by having no `from`; many clients compare it with what they sent.
-                reply = Stanza.build("iq", to=stanza.from_, from_=None, type="result",
-                                     id=stanza.id, content=reply.content)  # fmt: skip
+            # RFC 6120 §8.1.2.1: a reply for an IQ without an address comes from the account,
+            # and may say so by having no `from`; many clients compare it with what they sent.
+            sender = stanza.to if addressed else None
+            reply = stanza.reply_from(sender, content if content is not None else b"")
         except StanzaError as error:
             reply = stanza.error(error)
         except DatabaseError as error:

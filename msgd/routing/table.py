@@ -71,6 +71,10 @@ class Table:
         """The account, if it is in memory."""
         return self._accounts.get(bare)
 
+    def ready(self, bare: JID) -> LiveAccount | None:
+        """The account, if it is in memory and nothing waits for it; else `load` keeps the order."""
+        return self._accounts.get(bare) if bare not in self._loading else None
+
     def session(self, full: JID) -> Session | None:
         """The session with exactly this address."""
         account = self._accounts.get(full.bare)
@@ -110,10 +114,6 @@ class Table:
             if known is not None:
                 self._accounts[bare] = known
         return known
-
-    def is_loading(self, bare: JID) -> bool:
-        """Whether `load` is under way: what comes now has to wait its turn behind it."""
-        return bare in self._loading
 
     def waiting_for(self, bare: JID) -> int:
         """How many wait for this look-up."""

@@ -45,6 +45,7 @@ class ListeningPort:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
             _keep_alive(listening)
             listening.bind((address, port))
             listening.listen(backlog)
@@ -93,7 +94,6 @@ class ListeningPort:
                 self._rest(_USED_UP)
                 return
             accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accepted(accepted, peer[0])
 
     def waiting(self) -> float:

@@ -5,7 +5,7 @@ event; errors are still logged) and calls the hooks of `at_end_of_turn` before i
 all events and timers of a turn were handled: what was written during the turn leaves as one TLS
 record per connection.
 
-It leans on four private names of Twisted's epoll reactor. Where they are missing the ordinary
+It leans on some private names of Twisted's epoll reactor. Where they are missing the ordinary
 reactor is installed and the end of a turn is reached by `callLater(0)`: slower, not different.
 """
 
@@ -23,7 +23,10 @@ from twisted.logger import Logger
 _log = Logger("msgd.reactor")
 #: What one turn handles at most; more waits for the next.
 _EVENTS = 1024
-_NEEDED = ("_poller", "_selectables", "_doReadOrWrite", "_disconnectSelectable")
+_NEEDED = (
+    "_poller", "_selectables", "_doReadOrWrite", "_disconnectSelectable",
+    "_newTimedCalls", "_pendingTimedCalls", "_justStopped", "threadCallQueue",
+)  # fmt: skip
 
 _turn_hooks: list[Callable[[], None]] = []
 _installed_fast = False
@@ -77,10 +80,27 @@ class _Reactor(epollreactor.EPollReactor):
     """Twisted's epoll reactor with a shorter way from an event to its reader."""
 
     def doPoll(self, timeout: float | None) -> None:
-        """Wait for events, at most `timeout` seconds, and handle them."""
-        for hook in _turn_hooks:
-            hook()
+        """Wait for events, at most `timeout` seconds, and handle them.
+
+        Turns in which nothing but that is to be done follow at once, without the loop around this.
+        """
         this: Any = self  # the private names below have no types
+        while True:
+            for hook in _turn_hooks:
+                hook()
+            self._poll(0 if this._newTimedCalls else timeout)
+            if timeout == 0 or this._newTimedCalls or this.threadCallQueue:
+                return
+            if this._justStopped or not this.running:
+                return
+            timeout = None
+            if this._pendingTimedCalls:
+                timeout = this._pendingTimedCalls[0].time - self.seconds()
+                if timeout <= 0:
+                    return
+
+    def _poll(self, timeout: float | None) -> None:
+        this: Any = self
         try:
             events = this._poller.poll(-1 if timeout is None else timeout, _EVENTS)
         except OSError as error:

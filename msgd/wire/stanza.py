@@ -215,10 +215,14 @@ class Stanza:
 
     def reply(self, content: bytes | Element = b"") -> Stanza:
         """The result of this IQ, `to` and `from` exchanged (RFC 6120 §8.2.3)."""
+        return self.reply_from(self.to, content)
+
+    def reply_from(self, sender: JID | None, content: bytes | Element = b"") -> Stanza:
+        """The result of this IQ; its `from` is `sender`, or is not there."""
         if not isinstance(content, bytes):
             content = serialise(content)
         return Stanza.build(
-            self.kind, to=self.from_, from_=self.to, type="result", id=self.id, content=content
+            self.kind, to=self.from_, from_=sender, type="result", id=self.id, content=content
         )
 
     def error(self, error: StanzaError) -> Stanza:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
-import struct
+import sys
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -457,9 +457,9 @@ class Connection:
         """
         if self._socket is None:
             return None
-        out = self._out
-        parts = out if isinstance(out, list) else [out or b""]
-        gathered = sum(map(len, parts))
         answer = fcntl.ioctl(self._file, _SIOCOUTQ, b"\0\0\0\0")
-        queued: int = struct.unpack("i", answer)[0]
-        return queued + len(self._pending) + gathered
+        queued = int.from_bytes(answer, sys.byteorder) + len(self._pending)
+        out = self._out
+        if out is None:
+            return queued
+        return queued + (sum(map(len, out)) if type(out) is list else len(out))

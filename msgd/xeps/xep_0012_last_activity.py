@@ -124,7 +124,7 @@ class LastActivity(Extension):
 def _last_status(session: Session) -> str:
     """The status of the unavailable presence that the session sent, if it did."""
     presence = session.presence
-    if presence is None or presence.type != "unavailable" or not presence.has("jabber:client", "status"):
+    if presence is None or presence.type != "unavailable" or b"status" not in presence.raw:
         return ""
     return presence.tree.findtext(_STATUS) or ""
 

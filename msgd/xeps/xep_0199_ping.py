@@ -24,6 +24,8 @@ NAMESPACE: Final = "urn:xmpp:ping"
 _PING: Final = f"<ping xmlns='{NAMESPACE}'/>".encode()
 #: Seconds between two slices: fine enough for limits that are whole seconds.
 TICK: Final = 1.0
+#: A round through all sessions takes this part of the interval at least: nobody needs it more exactly.
+ROUNDS: Final = 60
 #: Sessions looked at in one slice: some 200 µs, which no stanza notices.
 SLICE: Final = 1000
 
@@ -42,6 +44,7 @@ class Ping(Extension):
         #: heard before.
         self.pinged: dict[Session, tuple[float, float]] = {}
         self._round: Iterator[Session] = iter(())
+        self._rest = 0.0  # seconds until the next round
         self._count = 0
         self._timer: Any = self.router.clock.callLater(TICK, self._tick)
 
@@ -63,11 +66,14 @@ class Ping(Extension):
     def _tick(self) -> None:
         self._timer = self.router.clock.callLater(TICK, self._tick)
         self._end_dead_connections()
-        self._look_at(list(islice(self._round, SLICE)))
+        self._rest -= TICK
+        if self._rest <= 0:
+            self._look_at(list(islice(self._round, SLICE)))
 
     def _look_at(self, sessions: list[Session]) -> None:
         if len(sessions) < SLICE:  # the round is over: the next slice begins a new one
             self._round = self.router.table.sessions()
+            self._rest = self.config.ping.interval / ROUNDS if sessions else 0.0
         interval = self.config.ping.interval
         if not interval:
             return

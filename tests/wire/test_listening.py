@@ -17,7 +17,7 @@ class _Reactor:
     removeReader = addReader
 
 
-def test_silent_peers_are_found_by_the_system() -> None:
+def test_nothing_is_held_back_and_silent_peers_are_found_by_the_system() -> None:
     accepted: list[socket.socket] = []
     port = ListeningPort(cast(Any, _Reactor()), "127.0.0.1", 0, lambda found, address: accepted.append(found))
     port.start()
@@ -25,6 +25,7 @@ def test_silent_peers_are_found_by_the_system() -> None:
         port.doRead()
     port.stop()
     (found,) = accepted
+    assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 600
     assert found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 150_000

@@ -22,9 +22,9 @@ from tests.routing.world import World
 
 _MESSAGES = 50
 #: One client to another, neither with stream management.
-_PLAIN = 40
+_PLAIN = 38
 #: Both with it: the message, the request behind it, the acknowledgements of recipient and server.
-_MANAGED = 75
+_MANAGED = 73
 
 
 class Socket:
