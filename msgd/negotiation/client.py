@@ -20,9 +20,8 @@ from msgd.negotiation.authentication import (
     SASL_NAMESPACE,
     Authentication,
     failure_element,
-    mechanisms_feature,
 )
-from msgd.negotiation.inline import authentication_feature, bound_features
+from msgd.negotiation.features import bound_features, login_features
 from msgd.negotiation.sasl2 import NAMESPACE as SASL2_NAMESPACE
 from msgd.negotiation.sasl2 import LoggedIn, Sasl2
 from msgd.negotiation.server import ResumeRefused, Server
@@ -165,11 +164,7 @@ class ClientNegotiation:
             return f"<starttls xmlns='{_TLS}'><required/></starttls>".encode()
         if self._account is None:
             extra = self._server.stream_features(domain, False)
-            return (
-                authentication_feature(self._server, self.transport)
-                + mechanisms_feature(self._server, self.transport)
-                + extra
-            )
+            return login_features(self._server, self.transport) + extra
         return (
             f"<bind xmlns='{_BIND}'/>"
             f"<session xmlns='{_LEGACY_SESSION}'><optional/></session><sm xmlns='{_SM}'/>"
