@@ -1,7 +1,7 @@
 """What a stream offers before the login, and what after a login that has bound a resource already.
 
-RFC 6120 §4.3.2, XEP-0388 §2.1, XEP-0386 §3.1, XEP-0484 §4.1, XEP-0440. The features between a classic login and
-binding are in `client.py`.
+RFC 6120 §4.3.2, XEP-0388 §2.1, XEP-0386 §3.1, XEP-0484 §4.1, XEP-0440. Between a classic login and binding:
+`client.py`.
 """
 
 from __future__ import annotations
