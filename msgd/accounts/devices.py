@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from twisted.logger import Logger
@@ -46,7 +47,6 @@ class Devices:
         self._clock = clock
         self._secret = secret
         self._seen: dict[tuple[int, str], int] = {}  # when sessions ended, not written yet
-        self._writing = False
         #: Called with the account's address and the device's id after it was removed.
         self.removed: list[Callable[[JID, str], None]] = []
 
@@ -77,7 +77,12 @@ class Devices:
 
     async def list(self, account_id: int) -> list[DeviceRecord]:
         """The devices of an account, the one not seen for longest first."""
-        return await self._database.read(lambda c: device_store.list_devices(c, account_id))
+        stored = await self._database.read(lambda c: device_store.list_devices(c, account_id))
+        return sorted((self._with_news(account_id, each) for each in stored), key=lambda each: each.last_seen)
+
+    def _with_news(self, account_id: int, device: DeviceRecord) -> DeviceRecord:
+        left = self._seen.get((account_id, device.id), 0)
+        return replace(device, last_seen=max(left, device.last_seen))
 
     async def remove(self, account_id: int, jid: JID, device_id: str) -> bool:
         """Forget a device of the account `jid` with its tokens; its sessions end. False if there is none."""
@@ -90,22 +95,19 @@ class Devices:
     # -- when a session ends -------------------------------------------------------------------
 
     def left(self, account_id: int, device_id: str) -> None:
-        """A session of a device has ended; it is written down with the others that end now."""
+        """A session of a device has ended; `write_seen` writes it down with others."""
         self._seen[account_id, device_id] = self.now
-        if not self._writing:
-            self._write()
 
-    def _write(self) -> None:
-        self._writing = True
+    def write_seen(self) -> None:
+        """Write down which devices have left. A crash before costs that and nothing else."""
+        if not self._seen:
+            return
         written, self._seen = self._seen, {}
         self._database.write_soon(lambda c: device_store.seen(c, written), self._written)
 
     def _written(self, error: Exception | None) -> None:
-        self._writing = False
         if error is not None:
             _log.warn("when devices were seen last could not be stored: {error}", error=str(error))
-        if self._seen:
-            self._write()
 
 
 def _is_news(visit: Visit, known: Known) -> bool:

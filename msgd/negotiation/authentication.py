@@ -8,7 +8,6 @@ speak SASL is `sasl2.py`; both share the attempts, and begin an exchange here.
 from __future__ import annotations
 
 import base64
-from functools import lru_cache
 from typing import Final
 
 from twisted.logger import Logger
@@ -37,14 +36,8 @@ SASL_NAMESPACE: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 _ATTEMPTS: Final = 3
 
 
-def mechanisms_feature(server: Server, transport: Connection) -> bytes:
+def mechanisms_feature(types: tuple[str, ...], options: SaslOptions) -> bytes:
     """The stream feature: SASL mechanisms, and the channel bindings for -PLUS (XEP-0440)."""
-    bindings = transport.bindings()
-    return _listed(bindings.types() if bindings is not None else (), server.sasl_options)
-
-
-@lru_cache(maxsize=16)  # few versions of TLS, one set of options until a reload
-def _listed(types: tuple[str, ...], options: SaslOptions) -> bytes:
     listed = "".join(f"<mechanism>{name}</mechanism>" for name in offered_mechanisms(types, options))
     feature = f"<mechanisms xmlns='{SASL_NAMESPACE}'>{listed}</mechanisms>"
     return feature.encode() + channel_binding_feature(types)

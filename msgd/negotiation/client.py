@@ -6,8 +6,6 @@ Sources: RFC 6120 §4 (streams), §5 (STARTTLS), §6 (SASL), §7 (binding), XEP-
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from xml.etree.ElementTree import Element
@@ -20,35 +18,29 @@ from msgd.negotiation.authentication import (
     SASL_NAMESPACE,
     Authentication,
     failure_element,
-    mechanisms_feature,
 )
-from msgd.negotiation.inline import authentication_feature, bound_features
+from msgd.negotiation.binding import BIND, BINDING_FEATURES, SM, bound_result, requested_resource, sm_failed
+from msgd.negotiation.features import bound_features, login_features
+from msgd.negotiation.opening import check_unchanged, checked, own_header
 from msgd.negotiation.sasl2 import NAMESPACE as SASL2_NAMESPACE
 from msgd.negotiation.sasl2 import LoggedIn, Sasl2
 from msgd.negotiation.server import ResumeRefused, Server
 from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError, StreamError
-from msgd.wire.jid import JID, JIDError
+from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 from msgd.wire.transport import Connection
-from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape, text_of
+from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, text_of
 from msgd.wire.xmlstream import Header, XMLStream
 
 _log = Logger("msgd.negotiation")
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
-_BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
-_LEGACY_SESSION: Final = "urn:ietf:params:xml:ns:xmpp-session"
-_SM: Final = "urn:xmpp:sm:3"
 _STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
 _END: Final = b"</stream:stream>"
 #: Elements that may wait while an answer is worked on (a client that sends ahead).
 _AHEAD: Final = 32
 
-#: A request to bind as nearly every client sends it; anything else takes a parser.
-_USUAL_BIND: Final = re.compile(
-    rf"<iq [^<>]*><bind xmlns=[\"']{_BIND}[\"']><resource>([^<>&\r]*)</resource></bind></iq>".encode()
-)
 #: One element of the stream, kept while an answer is worked on.
 _Frame = tuple[str, dict[str, str], tuple[str, ...], bytes]
 
@@ -111,7 +103,9 @@ class ClientNegotiation:
         """A stream header: check it, answer it, offer features (RFC 6120 §4.7, §4.3)."""
         self._opened = False
         try:
-            domain = self._check_header(header)
+            domain = checked(header, self._server)
+            if self._account is not None:
+                check_unchanged(header, domain, self.domain, self._account.jid)
         except StreamError as error:
             self._fail(error)
             return
@@ -120,60 +114,20 @@ class ClientNegotiation:
         self._open(header)
         self._write(b"<stream:features>" + self._features(domain) + b"</stream:features>")
 
-    def _check_header(self, header: Header) -> JID:
-        if header.namespace != CLIENT_NAMESPACE:
-            raise StreamError("invalid-namespace", "this port is for clients")
-        if not _version_is_1(header.version):
-            raise StreamError("unsupported-version", "version 1.0 is spoken here")
-        if not header.to:
-            raise StreamError("improper-addressing", "the stream header needs a 'to'")
-        domain = self._server.domain(header.to)
-        if domain is None:
-            raise StreamError("host-unknown", "this server is not responsible for that domain")
-        if self._account is not None:
-            if domain != self.domain:
-                raise StreamError("not-authorized", "authentication was for another domain")
-            self._check_from(header.from_)
-        return domain
-
-    def _check_from(self, claimed: str | None) -> None:
-        if claimed is None:
-            return
-        try:
-            if JID.parse(claimed).bare == self._account.jid:
-                return
-        except JIDError:
-            pass
-        raise StreamError("invalid-from", "authentication was for another address")
-
     def _open(self, header: Header | None) -> None:
         """Our own stream header (RFC 6120 §4.7)."""
         self._opened = True
         # Whom a faulty header was for is not known; ours has to name one of ours (§4.7.1).
         own = self.domain or self._server.default_domain
-        to = f" to='{escape(header.from_)}'" if header is not None and header.from_ else ""
-        self._write(
-            (
-                f"<?xml version='1.0'?><stream:stream xmlns='{CLIENT_NAMESPACE}'"
-                f" xmlns:stream='{STREAM_NAMESPACE}' id='{secrets.token_hex(12)}'"
-                f" from='{escape(own)}'{to} version='1.0' xml:lang='en'>"
-            ).encode()
-        )
+        self._write(own_header(own, header.from_ if header is not None else None))
 
     def _features(self, domain: JID) -> bytes:
         if not self.transport.secure:
             return f"<starttls xmlns='{_TLS}'><required/></starttls>".encode()
         if self._account is None:
             extra = self._server.stream_features(domain, False)
-            return (
-                authentication_feature(self._server, self.transport)
-                + mechanisms_feature(self._server, self.transport)
-                + extra
-            )
-        return (
-            f"<bind xmlns='{_BIND}'/>"
-            f"<session xmlns='{_LEGACY_SESSION}'><optional/></session><sm xmlns='{_SM}'/>"
-        ).encode() + self._server.stream_features(domain, True)
+            return login_features(self._server, self.transport) + extra
+        return BINDING_FEATURES + self._server.stream_features(domain, True)
 
     def stream_closed(self) -> None:
         """The client goes."""
@@ -249,12 +203,12 @@ class ClientNegotiation:
             self._begin_sasl2(local, raw)
         elif name == f"{CLIENT_NAMESPACE} iq" and self._account is None:
             self._stranger_iq(attributes, children, raw)
-        elif name == f"{CLIENT_NAMESPACE} iq" and children[:1] == (f"{_BIND} bind",):
+        elif name == f"{CLIENT_NAMESPACE} iq" and children[:1] == (f"{BIND} bind",):
             self._work(self._bind(Stanza("iq", raw, attributes, children)))
-        elif name == f"{_SM} resume" and self._account is not None:
+        elif name == f"{SM} resume" and self._account is not None:
             self._work(self._resume(attributes))
-        elif name == f"{_SM} enable" and self._account is not None:
-            self._write(_sm_failed("unexpected-request"))
+        elif name == f"{SM} enable" and self._account is not None:
+            self._write(sm_failed("unexpected-request"))
         elif name in _STANZAS:
             raise StreamError("not-authorized", "no resource is bound yet")
         else:
@@ -404,9 +358,7 @@ class ClientNegotiation:
     async def _bind(self, stanza: Stanza) -> None:
         """RFC 6120 §7: the resource that the client asks for, or one that is made for it."""
         try:
-            if stanza.type != "set" or not stanza.id:
-                raise StanzaError("bad-request", "binding is an IQ of type 'set' with an id")
-            asked = _resource(stanza)
+            asked = requested_resource(stanza)
             session = await self._server.bind(self._account, asked, self._mechanism, self._device)
         except StanzaError as error:
             stanza.to = None
@@ -415,11 +367,7 @@ class ClientNegotiation:
         if self.transport.closed:
             session.end()
             return
-        jid = escape(session.jid)
-        self._write(
-            f"<iq type='result' id='{escape(stanza.id)}'>"
-            f"<bind xmlns='{_BIND}'><jid>{jid}</jid></bind></iq>".encode()
-        )
+        self._write(bound_result(stanza, session.jid))
         self._hand_over(session)
 
     async def _resume(self, attributes: dict[str, str]) -> None:
@@ -450,25 +398,3 @@ class ClientNegotiation:
         for frame in ahead:
             if stream.listener is not None:
                 stream.listener.frame_received(*frame)
-
-
-def _version_is_1(version: str | None) -> bool:
-    """RFC 6120 §4.7.5: at least 1.0; a greater one is answered with 1.0."""
-    major, _, minor = (version or "0.9").partition(".")
-    return major.isascii() and major.isdigit() and minor.isdigit() and int(major[:9]) >= 1
-
-
-def _resource(stanza: Stanza) -> str:
-    """The resource that a request to bind asks for; empty when it leaves that to the server."""
-    usual = _USUAL_BIND.fullmatch(stanza.raw)
-    if usual is not None:
-        return usual[1].decode().strip()
-    payload = stanza.payload
-    asked = payload.findtext(f"{{{_BIND}}}resource") if payload is not None else None
-    return (asked or "").strip()
-
-
-def _sm_failed(condition: str) -> bytes:
-    return (
-        f"<failed xmlns='{_SM}'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>"
-    ).encode()

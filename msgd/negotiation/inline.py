@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from twisted.logger import Logger
 
 from msgd.accounts.accounts import Account
-from msgd.negotiation.fast import fast_feature
-from msgd.negotiation.sasl import SaslOptions, offered_mechanisms
-from msgd.negotiation.sasl2_request import BIND, NAMESPACE, SM, Request
+from msgd.negotiation.sasl2_request import BIND, Request
 from msgd.negotiation.server import ResumeRefused, Server
 from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError
-from msgd.wire.jid import JID
-from msgd.wire.transport import Connection
 
 _log = Logger("msgd.login")
 #: Random bytes behind the tag of a client that has not named itself.
@@ -36,31 +31,6 @@ class Inline:
     told: bytes = b""
     behind: bytes = b""
     resumed: bool = False
-
-
-def authentication_feature(server: Server, transport: Connection) -> bytes:
-    """The stream feature of SASL2, with everything that can be done together with the login."""
-    bindings = transport.bindings()
-    types = bindings.types() if bindings is not None else ()
-    return _feature(
-        types, server.sasl_options, server.bind_features, server.can_resume, server.token_seconds > 0
-    )
-
-
-@lru_cache(maxsize=16)  # few versions of TLS, one set of options until a reload
-def _feature(
-    types: tuple[str, ...], options: SaslOptions, enabled: tuple[str, ...], resume: bool, tokens: bool
-) -> bytes:
-    mechanisms = "".join(f"<mechanism>{name}</mechanism>" for name in offered_mechanisms(types, options))
-    features = "".join(f"<feature var='{name}'/>" for name in enabled)
-    inline = f"<bind xmlns='{BIND}'>" + (f"<inline>{features}</inline>" if features else "") + "</bind>"
-    if resume:
-        inline += f"<sm xmlns='{SM}'/>"
-    if tokens:
-        inline += fast_feature(types)
-    return (
-        f"<authentication xmlns='{NAMESPACE}'>{mechanisms}<inline>{inline}</inline></authentication>"
-    ).encode()
 
 
 async def resume_or_bind(
@@ -100,9 +70,3 @@ async def _told(server: Server, account: Account) -> bytes:
         return await server.told_when_bound(account)
     except (StanzaError, DatabaseError):
         return b""
-
-
-def bound_features(server: Server, domain: JID, session: Any) -> bytes:
-    """The features of a stream that has a session already."""
-    managed = b"" if session.stream_management is not None else f"<sm xmlns='{SM}'/>".encode()
-    return managed + server.stream_features(domain, True)

@@ -227,5 +227,10 @@ def test_when_it_was_seen_is_written_when_its_session_ends(world: World, romeo: 
     _give(world, romeo)
     world.now += 5000
     world.accounts.devices.left(romeo.id, world.accounts.devices.id_of(ROMEO, PHONE))
-    world.turn()
     assert world.wait(world.accounts.devices.list(romeo.id))[0].last_seen == int(world.now)
+    before = world.database.commits
+    world.accounts.devices.write_seen()
+    world.turn()
+    world.accounts.devices.write_seen()
+    assert _find(world).last_seen == int(world.now)
+    assert world.database.commits == before + 1

@@ -10,7 +10,7 @@ import pytest
 from tests.harness import Msgd, NewAccount
 
 _NAMES = ("romeo", "juliet", "nurse")
-_MOST = 60
+_MOST = 120
 
 People = Callable[[str], str]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from msgd.negotiation.client import _resource
+from msgd.negotiation.binding import requested_resource
 from msgd.routing.presence import _priority_text
 from msgd.routing.roster import _asked_version
 from msgd.wire.errors import StanzaError
@@ -31,8 +31,8 @@ _ROSTER = "xmlns='jabber:iq:roster'"
     ],
 )
 def test_the_resource(bind: str, resource: str) -> None:
-    assert _resource(Stanza.from_bytes(f"<iq type='set' id='a>b'>{bind}</iq>".encode())) == resource
-    assert _resource(Stanza.from_bytes(f"<iq type='set' id='b'>{bind}</iq>".encode())) == resource
+    assert requested_resource(Stanza.from_bytes(f"<iq type='set' id='a>b'>{bind}</iq>".encode())) == resource
+    assert requested_resource(Stanza.from_bytes(f"<iq type='set' id='b'>{bind}</iq>".encode())) == resource
 
 
 @pytest.mark.parametrize(
