@@ -37,6 +37,8 @@ from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0386_bind2 import Bind2
 from msgd.xeps.xep_0388_sasl2 import Sasl2
 from msgd.xeps.xep_0398_avatar_conversion import AvatarConversion
+from msgd.xeps.xep_0402_bookmarks import NativeBookmarks
+from msgd.xeps.xep_0411_bookmark_conversion import BookmarkConversion
 from msgd.xeps.xep_0424_retraction import MessageRetraction
 from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
 from msgd.xeps.xep_0474_downgrade_protection import DowngradeProtection
@@ -79,6 +81,8 @@ ALL: Final[tuple[type[Extension], ...]] = (
     PublishSubscribe,
     PersonalEventing,
     PrivateData,
+    NativeBookmarks,
+    BookmarkConversion,
     DisplayedSynchronization,
     Avatars,
     VCardAvatars,
