@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Final, cast
 
+from slixmpp.exceptions import IqError
 from slixmpp.plugins.xep_0048.stanza import Bookmarks
 from slixmpp.plugins.xep_0054.stanza import VCardTemp
 from slixmpp.plugins.xep_0118.stanza import UserTune
@@ -190,4 +191,33 @@ def test_a_tune_for_those_who_want_to_hear(server: Msgd, people: People) -> None
                 assert (await told)["pubsub_event"]["items"]["item"]["tune"]["title"] == "Salve Regina"
 
     assert UserTune.namespace == "http://jabber.org/protocol/tune"
+    asyncio.run(scene())
+
+
+def test_two_devices_that_want_opposite_things_of_one_node(server: Msgd, people: People) -> None:
+    """At the same time, on two connections: whoever is first decides, and the other is told."""
+
+    async def scene() -> None:
+        plugins = ("xep_0060", "xep_0118")
+        async with (
+            Person(server, people("romeo") + "/orchard", plugins=plugins) as romeo,
+            Person(server, people("romeo") + "/pocket", plugins=plugins) as phone,
+        ):
+            for number in range(20):
+                asked = []
+                for device, access in ((romeo, "open"), (phone, "whitelist")):
+                    form = device.xmpp.plugin["xep_0004"].make_form("submit")
+                    kind = "http://jabber.org/protocol/pubsub#publish-options"
+                    form.add_field("FORM_TYPE", "hidden", value=kind)
+                    form.add_field("pubsub#access_model", value=access)
+                    tune = UserTune()
+                    tune["title"] = access
+                    publish = device.xmpp.plugin["xep_0060"].publish
+                    asked.append(
+                        answer(publish(romeo.bare, f"urn:n{number}", payload=tune.xml, options=form))
+                    )
+                done = await asyncio.gather(*asked, return_exceptions=True)
+                refused = [each for each in done if isinstance(each, IqError)]
+                assert len(refused) == 1 and "precondition-not-met" in str(refused[0].iq), done
+
     asyncio.run(scene())
