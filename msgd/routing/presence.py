@@ -165,11 +165,11 @@ class Presence:
             session.directed.discard(to)
         self._router.route(stanza)
 
-    def again(self, session: Session, stanza: Stanza) -> None:
-        """Broadcast what an available session said last as the server has amended it, to all but its client's
-        directed presence (XEP-0398 §5)."""
-        session.presence = stanza
-        self._broadcast(session, stanza)
+    def again(self, session: Session, told: Stanza, kept: Stanza) -> None:
+        """Broadcast what an available session said last as the server has amended it; `kept` is what
+        those who come later are told. Directed presence is its client's affair (XEP-0398 §5.1)."""
+        session.presence = kept
+        self._broadcast(session, told)
 
     # -- to an account -------------------------------------------------------------------------
 

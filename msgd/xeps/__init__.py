@@ -10,10 +10,12 @@ from msgd.xeps.xep_0054_vcard import VCardTemp
 from msgd.xeps.xep_0059_result_sets import ResultSets
 from msgd.xeps.xep_0060_pubsub import PublishSubscribe
 from msgd.xeps.xep_0077_registration import Registration
+from msgd.xeps.xep_0084_avatars import Avatars
 from msgd.xeps.xep_0092_version import SoftwareVersion
 from msgd.xeps.xep_0114_components import Components
 from msgd.xeps.xep_0115_caps import EntityCapabilities
 from msgd.xeps.xep_0128_extended_information import ExtendedInformation
+from msgd.xeps.xep_0153_vcard_avatars import VCardAvatars
 from msgd.xeps.xep_0157_contact_addresses import ContactAddresses
 from msgd.xeps.xep_0160_offline import OfflineMessages
 from msgd.xeps.xep_0163_pep import PersonalEventing
@@ -25,6 +27,7 @@ from msgd.xeps.xep_0203_delay import DelayedDelivery
 from msgd.xeps.xep_0215_external_services import ExternalServices
 from msgd.xeps.xep_0223_private_data import PrivateData
 from msgd.xeps.xep_0280_carbons import Carbons
+from msgd.xeps.xep_0292_vcard4 import VCard4
 from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
 from msgd.xeps.xep_0352_client_state import ClientState
@@ -33,6 +36,9 @@ from msgd.xeps.xep_0359_stanza_ids import StanzaIds
 from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0386_bind2 import Bind2
 from msgd.xeps.xep_0388_sasl2 import Sasl2
+from msgd.xeps.xep_0398_avatar_conversion import AvatarConversion
+from msgd.xeps.xep_0402_bookmarks import NativeBookmarks
+from msgd.xeps.xep_0411_bookmark_conversion import BookmarkConversion
 from msgd.xeps.xep_0424_retraction import MessageRetraction
 from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
 from msgd.xeps.xep_0474_downgrade_protection import DowngradeProtection
@@ -75,6 +81,12 @@ ALL: Final[tuple[type[Extension], ...]] = (
     PublishSubscribe,
     PersonalEventing,
     PrivateData,
+    NativeBookmarks,
+    BookmarkConversion,
     DisplayedSynchronization,
+    Avatars,
+    VCardAvatars,
+    AvatarConversion,
+    VCard4,
     Registration,
 )

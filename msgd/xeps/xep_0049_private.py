@@ -1,12 +1,12 @@
 """XEP-0049 Private XML Storage: small pieces of XML that a client keeps for its account.
 
 One piece for each expanded element name. How many and how large together is limited, so that an
-account cannot fill the disk.
+account cannot fill the disk. Bookmarks are the same list as everywhere (`msgd/xeps/bookmarks.py`).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from sqlalchemy import bindparam, delete, func, insert, select
@@ -16,8 +16,14 @@ from msgd.storage.database import Connection
 from msgd.storage.schema import private_xml
 from msgd.wire.errors import StanzaError
 from msgd.wire.stanza import Stanza
-from msgd.wire.xml import serialise
+from msgd.wire.xml import parse, serialise
+from msgd.xeps import bookmarks
 from msgd.xeps.permission import require_account
+from msgd.xeps.pubsub.change import Change
+from msgd.xeps.pubsub.service import Service
+
+if TYPE_CHECKING:
+    from msgd.routing.router import Router
 
 NAMESPACE: Final = "jabber:iq:private"
 
@@ -33,6 +39,7 @@ _USED: Final = select(
     func.count(), func.coalesce(func.sum(func.length(private_xml.c.xml)), 0)
 ).where(private_xml.c.account_id == bindparam("account_id"))  # fmt: skip
 
+_BOOKMARKS: Final = (bookmarks.OLD, "storage")
 #: A piece: namespace, name, and the element as bytes.
 Piece = tuple[str, str, bytes]
 
@@ -45,6 +52,10 @@ class PrivateStorage(Extension):
     account_features = frozenset({NAMESPACE})
     proves = "xep_0049/*"
 
+    def __init__(self, router: Router) -> None:
+        super().__init__(router)
+        self._service = Service(router)
+
     @on_iq("get", NAMESPACE, "query", at=(OWN,))
     async def fetch(self, stanza: Stanza) -> bytes:
         """§3: what is kept under the name that is asked for, or the question as it came."""
@@ -56,6 +67,9 @@ class PrivateStorage(Extension):
         def look(connection: Connection) -> list[bytes]:
             found = []
             for namespace, name, asked in pieces:
+                if (namespace, name) == _BOOKMARKS:
+                    found.append(serialise(bookmarks.view(connection, account.id), NAMESPACE))
+                    continue
                 key = {"account_id": account.id, "namespace": namespace, "name": name}
                 row = connection.one(_FIND, key)
                 found.append(row[0] if row is not None else asked)
@@ -70,8 +84,12 @@ class PrivateStorage(Extension):
         account = await require_account(self, stanza)
         limits = self.config.private_storage
 
-        def store(connection: Connection) -> None:
+        def store(change: Change) -> None:
+            connection = change.connection
             for namespace, name, xml in pieces:
+                if (namespace, name) == _BOOKMARKS:
+                    bookmarks.write(change, parse(xml))
+                    continue
                 key: dict[str, object] = {
                     "account_id": account.id, "namespace": namespace, "name": name,
                 }  # fmt: skip
@@ -81,7 +99,7 @@ class PrivateStorage(Extension):
             if used is not None and (used[0] > limits.pieces or used[1] > limits.size):
                 raise StanzaError("policy-violation", "too much private storage is used")
 
-        await self.database.write(store)
+        await self._service.change(account, store)
 
     @on_iq("get", NAMESPACE, "query", at=(ACCOUNT,))
     @on_iq("set", NAMESPACE, "query", at=(ACCOUNT,))

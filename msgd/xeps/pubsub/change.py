@@ -89,11 +89,11 @@ class Change:
             self._tell(node, after, notices.configured(node, after))
         self._followed(node, ())
 
-    def delete(self, node: str) -> None:
-        """Delete a node and its items (§8.4)."""
+    def delete(self, node: str, elsewhere: str = "") -> None:
+        """Delete a node and its items (§8.4); `elsewhere` is the URI of what takes its place."""
         configuration = self.existing(node)
         if configuration.notify_delete:
-            self._tell(node, configuration, notices.deleted(node))
+            self._tell(node, configuration, notices.deleted(node, elsewhere))
         store.remove_node(self.connection, self.account.id, node)
         if not store.count_nodes(self.connection, self.account.id):
             self._use(False)

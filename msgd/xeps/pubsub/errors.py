@@ -21,8 +21,8 @@ def pubsub_error(
 def no_node(text: str = "no such node") -> StanzaError:
     """There is no such node, item or account: the asker does not learn which.
 
-    With the code of XEP-0086: clients that are about (profanity 0.13) make their first list of keys only
-    when they see it.
+    With the code of XEP-0086: some clients that are about look for it before they make their first list of
+    keys.
     """
     return StanzaError("item-not-found", text, code=404)
 

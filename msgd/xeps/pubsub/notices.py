@@ -68,9 +68,10 @@ def purged(node: str) -> bytes:
     return _event(f"<purge node='{escape(node)}'/>".encode())
 
 
-def deleted(node: str) -> bytes:
-    """The event of the node's removal."""
-    return _event(f"<delete node='{escape(node)}'/>".encode())
+def deleted(node: str, elsewhere: str = "") -> bytes:
+    """The event of the node's removal; `elsewhere` is the URI of what takes its place."""
+    redirect = f"<redirect uri='{escape(elsewhere)}'/>" if elsewhere else ""
+    return _event(f"<delete node='{escape(node)}'>{redirect}</delete>".encode())
 
 
 def configured(node: str, configuration: Configuration) -> bytes:

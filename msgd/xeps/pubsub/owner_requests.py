@@ -11,6 +11,7 @@ from msgd.wire.jid import JID, JIDError
 from msgd.wire.xml import element, escape, serialise
 from msgd.xeps.data_forms import NAMESPACE as FORMS
 from msgd.xeps.pubsub import store
+from msgd.xeps.pubsub.change import LONGEST_NAME
 from msgd.xeps.pubsub.configuration import DEFAULT, NODE_CONFIG, form, submitted
 from msgd.xeps.pubsub.errors import pubsub_error
 from msgd.xeps.pubsub.requests import Action, Request
@@ -48,9 +49,13 @@ async def get_default(request: Request) -> bytes:
 
 
 async def delete(request: Request) -> bytes:
-    """§8.4."""
+    """§8.4; who was subscribed is told where to look instead, if the owner says so."""
     account, node = request.owned, request.node
-    await request.service.change(account, lambda change: change.delete(node))
+    redirect = request.action.find(f"{{{NAMESPACE}}}redirect")
+    elsewhere = redirect.get("uri", "") if redirect is not None else ""
+    if len(elsewhere) > LONGEST_NAME:
+        raise StanzaError("not-acceptable", f"a URI has at most {LONGEST_NAME} characters")
+    await request.service.change(account, lambda change: change.delete(node, elsewhere))
     return b""
 
 

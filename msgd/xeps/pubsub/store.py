@@ -236,6 +236,11 @@ def ids(connection: Connection, account_id: int, name: str) -> list[str]:
     return [id for (id,) in connection.all(_IDS, {"account_id": account_id, "name": name})]
 
 
+def has(connection: Connection, account_id: int, name: str, id: str) -> bool:
+    """Whether there is an item with this id."""
+    return connection.one(_NUMBER, {"account_id": account_id, "name": name, "id": id}) is not None
+
+
 def newest(connection: Connection, account_id: int, name: str, most: int) -> list[Item]:
     """The newest items, the last one first; all of them for -1."""
     found = connection.all(_NEWEST, {"account_id": account_id, "name": name, "most": most})
