@@ -43,7 +43,7 @@ class Figures:
         self.descriptors = int(lines["open descriptors"])
         self.sessions = int(lines["sessions"])
         self.streams = int(lines["streams not logged in"])
-        self.objects = int(lines["objects that the collector knows"])
+        self.objects = int(lines["objects that the collector looks at"])
 
     def __str__(self) -> str:
         return f"{self.memory // 1024} KiB, {self.descriptors} descriptors, {self.objects} objects"
