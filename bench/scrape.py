@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -64,14 +65,21 @@ def kib(server_pid: int) -> int:
 
 def cpu(server_pid: int) -> float:
     """Seconds of processor time that a process used, all of its threads together."""
-    with open(f"/proc/{server_pid}/schedstat") as own:
-        own.read()  # raises when the process is gone
-    from pathlib import Path
+    return _schedstat(server_pid)[0]
 
-    total = 0
-    for thread in Path(f"/proc/{server_pid}/task").iterdir():
+
+def starved(server_pid: int) -> float:
+    """Seconds for which its threads could run and had no processor, as others on the machine had it."""
+    return _schedstat(server_pid)[1]
+
+
+def _schedstat(pid: int) -> tuple[float, float]:
+    used = waited = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
-            total += int((thread / "schedstat").read_text().split()[0])
+            words = (thread / "schedstat").read_text().split()
         except OSError:
             continue  # it ended just now
-    return total / 1e9
+        used += int(words[0])
+        waited += int(words[1])
+    return used / 1e9, waited / 1e9

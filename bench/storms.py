@@ -6,7 +6,8 @@ import asyncio
 import time
 from pathlib import Path
 
-from bench.scrape import cpu, kib, quantile, scrape
+from bench.pinger import Pinger
+from bench.scrape import Scrape, cpu, kib, quantile, scrape, starved
 from bench.town import MESSAGE, Phone, befriend, built, come, figures
 from tests.crash.until import until
 from tests.harness import Msgd
@@ -50,7 +51,7 @@ async def resume_storm(directory: Path) -> None:
     """Five thousand sessions come back within seconds of a graceful restart."""
     count = 5000
     names = [f"u{n}" for n in range(count)]
-    server = built(directory, names)
+    server = built(directory, ["ann", *names])
     server.start()
     phones = [Phone(name) for name in names]
     before = cpu(server.pid)
@@ -63,22 +64,10 @@ async def resume_storm(directory: Path) -> None:
         phone.cut()
     server.start()
     started, before = time.monotonic(), cpu(server.pid)
-    pings: list[float] = []
-
-    async def established() -> None:
-        """Who is in already talks on."""
-        phone = phones[0]
-        while phone.managed is None or phone.connection is None or phone.connection.lost.is_set():
-            await asyncio.sleep(0.01)
-        while len(pings) < 10_000:
-            pings.append(await phone.ping(f"p{len(pings)}"))
-            await asyncio.sleep(0.05)
-
-    await come(server, phones[:1])
-    talking = asyncio.create_task(established())
-    resumed = 1 + await come(server, phones[1:], at_once=count)
+    pinger, start, hungry = Pinger(server, "ann"), scrape(server), starved(server.pid)
+    resumed = await come(server, phones, at_once=count)
     took, used = time.monotonic() - started, cpu(server.pid) - before
-    talking.cancel()
+    noticed = pinger.stop()
     figures(
         f"resume storm, {count} sessions",
         resumed=resumed,
@@ -86,9 +75,10 @@ async def resume_storm(directory: Path) -> None:
         restart_seconds=started - stopped,
         seconds=took,
         cpu_ms_each=used / count * 1e3,
-        ping_p50_ms=_percentile(pings, 0.5) * 1e3,
-        ping_p99_ms=_percentile(pings, 0.99) * 1e3,
-        times_overloaded=float(server.command("status").count("overloaded by nothing") == 0),
+        ping_p50_ms=noticed.p50_ms,
+        ping_p99_ms=noticed.p99_ms,
+        ping_most_ms=noticed.most_ms,
+        **_inside(server, start, hungry),
     )
     for phone in phones:
         phone.cut()
@@ -101,24 +91,16 @@ async def login_storm(directory: Path) -> None:
     names = [f"u{n}" for n in range(count)]
     server = built(directory, ["ann", *names])
     server.start()
-    ann, phones = Phone("ann"), [Phone(name) for name in names]
-    await come(server, [ann])
-    pings: list[float] = []
-    talking = True
-
-    async def talk() -> None:
-        while talking:
-            pings.append(await ann.ping(f"p{len(pings)}"))
-            await asyncio.sleep(0.01)
-
-    task = asyncio.create_task(talk())
+    phones = [Phone(name) for name in names]
+    pinger, before = Pinger(server, "ann"), cpu(server.pid)
+    start, hungry = scrape(server), starved(server.pid)
     began = time.monotonic()
     await come(server, phones, at_once=count)
-    took = time.monotonic() - began
-    talking = False
-    await task
-    figures(f"login storm, {count}", seconds=took, ping_p50_ms=_percentile(pings, 0.5) * 1e3,
-            ping_p99_ms=_percentile(pings, 0.99) * 1e3, line=float(_longest_line(server)))  # fmt: skip
+    took, used = time.monotonic() - began, cpu(server.pid) - before
+    noticed = pinger.stop()
+    figures(f"login storm, {count}", seconds=took, cpu_ms_each=used / count * 1e3, ping_p50_ms=noticed.p50_ms,
+            ping_p99_ms=noticed.p99_ms, ping_most_ms=noticed.most_ms,
+            **_inside(server, start, hungry))  # fmt: skip
     server.kill()
 
 
@@ -166,6 +148,12 @@ def _percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def _longest_line(server: Msgd) -> int:
-    (line,) = (each for each in server.command("queues").splitlines() if each.startswith("handshakes"))
-    return int(line.split()[-2])
+def _inside(server: Msgd, start: Scrape, hungry: float) -> dict[str, float]:
+    """What the server itself says: how late its loop was, how long the collector stopped it; and how long it
+    had to wait for a processor."""
+    end = scrape(server)
+    return {
+        "late_most_ms": quantile(end.between(start, "msgd_loop_lateness_seconds"), 1) * 1e3,
+        "pause_most_ms": quantile(end.between(start, "msgd_gc_pause_seconds"), 1) * 1e3,
+        "starved_seconds": starved(server.pid) - hungry,
+    }

@@ -142,15 +142,14 @@ class Phone(Client):
 
 async def come(server: Msgd, phones: Iterable[Phone], at_once: int = 32, presence: bool = True) -> int:
     """All of them log in, or resume, so many at a time; how many resumed."""
-    left, resumed = iter(phones), 0
+    left, resumed = iter(phones), []
 
     async def some() -> None:
-        nonlocal resumed
         for phone in left:
-            resumed += await phone.log_in(server.address(direct=True), manage=True, presence=presence)
+            resumed.append(await phone.log_in(server.address(direct=True), manage=True, presence=presence))
 
     await asyncio.gather(*(some() for _ in range(at_once)))
-    return resumed
+    return sum(resumed)
 
 
 def figures(row: str, **values: float) -> None:

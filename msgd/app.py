@@ -137,9 +137,7 @@ class Server:
 
     def start(self) -> None:
         """Take up what was left behind, then listen. Raises OSError for a port that is taken."""
-        count, size = self.spool.start()
-        if count:
-            _log.info("{count} messages wait in the spool ({size} bytes)", count=count, size=size)
+        self.spool.start()
         for extension in self.router.extensions.loaded:
             extension.start()
         self._restore_sessions()

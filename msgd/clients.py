@@ -47,8 +47,9 @@ _LINE, _LINE_UNDER_STRESS = 256, 64
 _AT_ONCE_UNDER_STRESS: Final = 4
 #: Seconds between two such turns while memory is short.
 _PAUSE: Final = 0.1
-#: The signal of memory.
-MEMORY: Final = "memory"
+#: Signals of what strangers hold: to end those who do not use it helps. It does not where time is short.
+MEMORY, STRANGERS = "memory", "strangers"
+_MAKE_ROOM: Final = frozenset({MEMORY, STRANGERS})
 
 
 class Clients:
@@ -67,8 +68,8 @@ class Clients:
         self.accounts: Accounts = router.accounts
         self.throttle = throttle
         self.accounts.devices.removed.append(self._device_removed)
-        #: Where handshakes, and under stress logins, wait for their turn.
-        self.turnstile = Turnstile(reactor)
+        #: Where handshakes and the steps of logins wait for their turn.
+        self.turnstile = Turnstile(reactor, self.output)
         #: Whether the server is overloaded; the app sets it.
         self.stress = Stress()
         self._next_admission = 0.0
@@ -130,7 +131,7 @@ class Clients:
     def under_stress(self, on: bool) -> None:
         """The server is overloaded, or no longer: called now and then."""
         self.turnstile.budget = STRESSED if on else USUAL
-        if on:
+        if self.stress.by & _MAKE_ROOM:
             longest = min(self._config.overload.negotiation_time, self._config.limits.negotiation_time)
             now = self._reactor.seconds()
             for stream in self.streams:
@@ -138,12 +139,8 @@ class Clients:
                     stream.stream_failed(StreamError("connection-timeout", "the server is overloaded"))
 
     def turn(self) -> Deferred[None] | None:
-        """What a login has to wait for under stress: its turn. None: it need not."""
-        if not self.stress.on:
-            return None
-        turn: Deferred[None] = Deferred()
-        self.turnstile.enter(lambda: turn.callback(None))
-        return turn
+        """What a step of a login has to wait for; None: nothing."""
+        return self.turnstile.turn()
 
     def _has_room(self, address: str) -> bool:
         """Bound what strangers can hold open: in all, and from one address."""

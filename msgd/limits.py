@@ -145,8 +145,8 @@ class Overload:
     )
     negotiation_time: int = option(
         10,
-        """What `limits.negotiation_time` is while the server is overloaded: who holds a connection and does
-        not use it makes room.""",
+        """What `limits.negotiation_time` is while places for strangers or memory are short: who holds a
+        connection and does not use it makes room.""",
         unit="seconds",
         minimum=2,
         maximum=600,

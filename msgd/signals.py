@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from msgd.clients import MEMORY, Clients
+from msgd.clients import MEMORY, STRANGERS, Clients
 from msgd.config import Config
 from msgd.observe.loop import Loop
 from msgd.observe.stress import Signal
@@ -53,7 +53,7 @@ def signals(server: Server, loop: Loop) -> Sequence[Signal]:
         Signal("lateness", lambda: loop.late * 1000 / server.config.overload.lateness),
         Signal("spool", lambda: server.spool.unwritten / (UNWRITTEN * _SPOOL)),
         Signal(MEMORY, memory, _MEMORY_CALM),
-        Signal("strangers", strangers),
+        Signal(STRANGERS, strangers),
         Signal("connections", connections, _CONNECTIONS_CALM),
     )
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from msgd.observe.collector import Collector
 from msgd.observe.distribution import Distribution
 from msgd.observe.loop import Loop
 from msgd.observe.reading import Alarms, Reading
@@ -35,6 +36,7 @@ class Vitals:
         self._looks = 0
         self._under_way: Deferred[None] | None = None
         self.loop = Loop(server.reactor, self._looked)
+        self.collector = Collector()
         self._found = Survey()
         self.readings: list[Reading] = []
         self.alarms = Alarms(())
@@ -45,14 +47,17 @@ class Vitals:
         self.readings = readings(self._server, self.loop, self._found)
         self.alarms = Alarms(self.readings)
         self.stress = Stress(signals(self._server, self.loop))
+        self.collector.start()
         self.loop.start()
 
     def stop(self) -> None:
         """Observe no more."""
         self.loop.stop()
+        self.collector.stop()
 
     def _looked(self) -> None:
         self._looks += 1
+        self.collector.look(self.loop.busy)
         before = self.stress.on
         self.stress.look()
         if before or self.stress.on:
@@ -92,7 +97,7 @@ class Vitals:
                 "seconds by which the loop was late, twice a second",
                 self.loop.lateness,
             ),
-            "gc_pause_seconds": ("seconds for which the collector stopped everything", self.loop.pauses),
+            "gc_pause_seconds": ("seconds for which the collector stopped everything", self.collector.pauses),
         }
 
     def states(self) -> Mapping[str, bool]:

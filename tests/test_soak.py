@@ -1,6 +1,7 @@
 """Long use leaves nothing behind: strangers who come and go at every stage, and readers who do not read.
 
-MSGD_SOAK_CYCLES says how many connections are made and broken off (10,000).
+MSGD_SOAK_CYCLES says how many connections are made and broken off (10,000), MSGD_SOAK_SECONDS how long the mixed
+traffic lasts (15); `bench/soak.py` is the same for an hour, with its pauses looked at.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Final
 
 import pytest
 
+from bench.soak import run
 from tests.crash.actors import Sender, World
 from tests.crash.journal import Message
 from tests.crash.until import until
 from tests.harness import Msgd, NewAccount
 from tests.strangers import Stranger
 
+_SECONDS: Final = float(os.environ.get("MSGD_SOAK_SECONDS", "15"))
 _CYCLES: Final = int(os.environ.get("MSGD_SOAK_CYCLES", "10000"))
 #: The share of the cycles that come before anything is measured: caches fill, memory finds its size.
 _WARM_UP: Final = 0.3
@@ -43,7 +46,7 @@ class Figures:
         self.descriptors = int(lines["open descriptors"])
         self.sessions = int(lines["sessions"])
         self.streams = int(lines["streams not logged in"])
-        self.objects = int(lines["objects that the collector knows"])
+        self.objects = int(lines["objects that the collector looks at"])
 
     def __str__(self) -> str:
         return f"{self.memory // 1024} KiB, {self.descriptors} descriptors, {self.objects} objects"
@@ -96,6 +99,18 @@ def test_strangers_who_break_off_leave_nothing_behind(tmp_path: Path) -> None:
         assert "Traceback" not in msgd.log.read_text()
     finally:
         msgd.kill()
+
+
+@pytest.mark.timeout(120 + 2 * _SECONDS)
+def test_mixed_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
+    soak, faults = run(tmp_path / "data", 40, rate=200, churn=10, seconds=_SECONDS, timing=False)
+    for sample in soak.samples:
+        print(sample)
+    figures = soak.figures()
+    print(figures)
+    assert faults == []
+    assert figures["drops"] > _SECONDS and figures["strangers"] > _SECONDS
+    assert figures["acknowledged"] == figures["messages"] > 50 * _SECONDS
 
 
 # -- those who do not read -------------------------------------------------------------------------

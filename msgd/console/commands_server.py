@@ -104,7 +104,8 @@ async def memory(context: Context) -> Answer:
             ("sessions", sessions),
             ("streams not logged in", len(context.server.router.streams)),
             ("entries held by sessions", sum(len(account.mailbox.held or ()) for account in accounts)),
-            ("objects that the collector knows", len(gc.get_objects())),
+            ("objects that the collector looks at", len(gc.get_objects())),
+            ("objects that it set aside", gc.get_freeze_count()),
             ("collections", sum(generation["collections"] for generation in gc.get_stats())),
         ],
     )

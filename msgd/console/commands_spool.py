@@ -22,7 +22,7 @@ async def spool(context: Context, which: str | None = None) -> Answer:
     first; the id is the stanza-id that its clients see. Never what is in the messages."""
     server = context.server
     if which is None:
-        count, size, _ = await server.database.read(store.totals)
+        count, size = await server.database.read(store.totals)
         figures: list[tuple[str, object]] = [("stored", count), ("bytes stored", size)]
         return Rows(("what", "value"), [*figures, *server.spool.status().items()])
     account = await server.router.load(account_address(which))

@@ -48,7 +48,7 @@ class Server(Protocol):
         """Who answers an IQ before authentication."""
 
     def turn(self) -> Awaitable[None] | None:
-        """What a login has to wait for first while the server is overloaded; None else."""
+        """What a step of a login has to wait for while many come at once; None: nothing."""
 
     async def bind(self, account: Account, resource: str, mechanism: str, device: str = "") -> Any:
         """A new session, not attached yet; earlier ones of its device end. Raises StanzaError."""

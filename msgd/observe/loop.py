@@ -1,4 +1,4 @@
-"""How the reactor's loop does: how late it comes to what is due, how busy it is, how long it is stopped.
+"""How the reactor's loop does: how late it comes to what is due, and how busy it is.
 
 A timer that is due twice a second says how long everything else would have waited just then. Nothing here is
 on a stanza's way; an idle server pays for two calls a second.
@@ -6,7 +6,6 @@ on a stanza's way; an idle server pays for two calls a second.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -25,17 +24,14 @@ class Loop:
         self._reactor = reactor
         self._looked = looked
         self._timer: Any = None
-        self._due = self._then = self._used = self._stopped_at = 0.0
+        self._due = self._then = self._used = 0.0
         #: Seconds by which the last look was late, and the share of the time before it that the loop's thread
         #: had a processor.
         self.late = self.busy = 0.0
         self.lateness = Distribution(_SECONDS)
-        #: Seconds for which the collector of garbage stopped everything, each time.
-        self.pauses = Distribution((0.0001, *_SECONDS))
 
     def start(self) -> None:
         """Look again and again."""
-        gc.callbacks.append(self._collected)
         self._then, self._used = time.monotonic(), time.thread_time()
         self._again()
 
@@ -44,7 +40,6 @@ class Loop:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            gc.callbacks.remove(self._collected)
 
     def _again(self) -> None:
         # The system's clock, not the reactor's: that one can be set, and in tests it is.
@@ -59,9 +54,3 @@ class Loop:
         self.lateness.add(self.late)
         self._again()
         self._looked()
-
-    def _collected(self, phase: str, information: dict[str, int]) -> None:
-        if phase == "start":
-            self._stopped_at = time.perf_counter()
-        else:
-            self.pauses.add(time.perf_counter() - self._stopped_at)

@@ -394,6 +394,8 @@ class Session:
             self.expiry.cancel()
             self.expiry = None
         self.router.session_ended(self)
+        if self.stream_management is not None:
+            self.stream_management.answer = _to_nobody  # which would keep the session
 
     def undelivered(self) -> list[Sent]:
         """What was sent and is not known to have arrived, in order; it is forgotten here."""
@@ -406,3 +408,7 @@ class Session:
             found += self.unproven
             self.unproven = None
         return found
+
+
+def _to_nobody(handled: int) -> None:
+    """What is acknowledged to a client that is gone."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from msgd.coroutines import begin
 from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Held, Kept, Receipt
@@ -75,11 +76,16 @@ class Spool:
         self.archive_reads: list[set[int]] = []
         self.accepted = self.spared = 0
 
-    def start(self) -> tuple[int, int]:
-        """Look at what was stored before: how many entries, how many bytes."""
-        count, size, last = self._database.read_now(store.totals)
-        self.ids.last = max(self.ids.last, last)
-        return count, size
+    def start(self) -> None:
+        """Go on behind what was stored before; how much that is, is told when it is counted."""
+        self.ids.last = max(self.ids.last, self._database.read_now(store.greatest_id))
+        begin(self._tell_stored(), failed=lambda _: None)  # the database was closed meanwhile
+
+    async def _tell_stored(self) -> None:
+        """Counting takes a look at each row: nobody waits for it."""
+        count, size = await self._database.read(store.totals)
+        if count:
+            _log.info("{count} messages wait in the spool ({size} bytes)", count=count, size=size)
 
     # -- accept --------------------------------------------------------------------------------
 

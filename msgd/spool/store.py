@@ -167,9 +167,13 @@ def expired(connection: Connection, before: int, most: int) -> list[Expired]:
     ]
 
 
-def totals(connection: Connection) -> tuple[int, int, int]:
-    """How many rows wait, their bytes, and the greatest id of all rows."""
+def totals(connection: Connection) -> tuple[int, int]:
+    """How many rows wait, and their bytes. Looks at each of them."""
     row = connection.one(_TOTALS)
+    return (row[0], row[1]) if row is not None else (0, 0)
+
+
+def greatest_id(connection: Connection) -> int:
+    """The greatest id of all rows, 0 when there are none. Looks at the accounts that have any."""
     last = connection.one(archive_store.GREATEST_ID)
-    count, size = row if row is not None else (0, 0)
-    return count, size, (last[0] if last is not None else None) or 0
+    return (last[0] if last is not None else None) or 0

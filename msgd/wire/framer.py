@@ -95,6 +95,10 @@ class Framer:
         self._events = events
         self._offset = len(self.header)  # of the first byte of `pending` within what expat read
 
+    def release(self) -> None:
+        """It is used no more: parser and functions refer to each other, and would wait for the collector."""
+        self._parser.StartElementHandler = self._parser.EndElementHandler = None
+
     def feed(self, data: bytes) -> list[Frame]:
         """The elements completed by `data`; an empty name stands for the end of the stream.
 

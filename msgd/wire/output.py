@@ -20,6 +20,8 @@ class Output:
 
     def __init__(self, reactor: Reactor) -> None:
         self.dirty: list[Gathering] = []
+        #: Counts the turns.
+        self.turn = 0
         self.seconds: Callable[[], float] = reactor.seconds
         self._reactor = reactor
         self._hooked = at_end_of_turn(self.flush)
@@ -35,6 +37,7 @@ class Output:
     def flush(self) -> None:
         """Send what was gathered."""
         self._scheduled = False
+        self.turn += 1
         if self.dirty:
             dirty, self.dirty = self.dirty, []
             for connection in dirty:

@@ -28,8 +28,11 @@ _STANDS_ALONE: Final = (b"<message", b"<iq", b"<presence", b"<a ", b"<r ")
 _shared = Framer()
 
 
-def _fresh() -> Framer:
+def _fresh(leased: bool = False) -> Framer:
+    """Another shared framer; the one before is somebody's now, or done with."""
     global _shared
+    if not leased:
+        _shared.release()
     _shared = Framer()
     return _shared
 
@@ -77,19 +80,24 @@ class XMLStream:
 
     def reset(self) -> None:
         """Expect a new stream header (RFC 6120 §4.3.3); bytes already read are forgotten."""
-        self._framer = None
+        self._give_up_framer()
         self._own_header = None
         self._unread = b""
 
     def close(self) -> None:
         """Listen no more."""
         self.listener = None
-        self._framer = None
+        self._give_up_framer()
+
+    def _give_up_framer(self) -> None:
+        framer, self._framer = self._framer, None
+        if framer is not None:
+            framer.release()
 
     def connection_lost(self) -> None:
         """The socket is gone."""
         listener, self.listener = self.listener, None
-        self._framer = None
+        self._give_up_framer()
         if listener is not None:
             listener.connection_lost()
 
@@ -109,7 +117,7 @@ class XMLStream:
                 self._read_elements(data)
         except StreamError as error:
             listener, self.listener = self.listener, None
-            self._framer = None
+            self._give_up_framer()
             if listener is not None:
                 listener.stream_failed(error)
 
@@ -146,7 +154,7 @@ class XMLStream:
                 raise
             if not framer.idle or framer.failure is not None:
                 self._framer = framer  # leased until the element is complete
-                _fresh()
+                _fresh(leased=True)
             elif framer.count > _FRAMER_LIFE or (frames and not frames[-1][0]):
                 _fresh()
         else:
@@ -155,7 +163,10 @@ class XMLStream:
             if framer.idle and self._own_header is None and framer.failure is None:
                 self._framer = None
                 if framer.count <= _FRAMER_LIFE and not (frames and not frames[-1][0]):
+                    _shared.release()
                     _shared = framer
+                else:
+                    framer.release()
         for name, attributes, children, raw in frames:
             listener = self.listener
             if listener is None or self._unread is not None:

@@ -13,6 +13,7 @@ class Turns:
 
     def __init__(self) -> None:
         self.scheduled: list[Callable[..., object]] = []
+        self.turn = 0
 
     def seconds(self) -> float:
         """See Clock."""
@@ -24,6 +25,7 @@ class Turns:
 
     def advance(self) -> None:
         """One turn."""
+        self.turn += 1
         now, self.scheduled = self.scheduled, []
         for each in now:
             each()
@@ -47,12 +49,12 @@ class Work:
 
 def test_some_of_each_turn() -> None:
     clock, work = Turns(), Work()
-    turnstile = Turnstile(clock, lambda: work.now)
+    turnstile = Turnstile(clock, clock, lambda: work.now)
     turnstile.budget = 0.0035
     for number in range(10):
         turnstile.enter(work.piece(number))
     assert [number for _, number in work.done] == [0, 1, 2, 3]
-    assert turnstile.waiting == turnstile.longest == 6
+    assert turnstile.waiting == 6
     for work.turn in (1, 2, 3):
         clock.advance()
     assert work.done[4:] == [(1, 4), (1, 5), (1, 6), (1, 7), (2, 8), (2, 9)]
@@ -61,7 +63,7 @@ def test_some_of_each_turn() -> None:
 
 def test_who_comes_later_does_not_overtake() -> None:
     clock, work = Turns(), Work()
-    turnstile = Turnstile(clock, lambda: work.now)
+    turnstile = Turnstile(clock, clock, lambda: work.now)
     turnstile.budget = 0.001
     for number in range(3):
         turnstile.enter(work.piece(number))
@@ -74,7 +76,7 @@ def test_who_comes_later_does_not_overtake() -> None:
 
 def test_a_fault_stops_nobody() -> None:
     clock, work = Turns(), Work()
-    turnstile = Turnstile(clock, lambda: work.now)
+    turnstile = Turnstile(clock, clock, lambda: work.now)
 
     def fails() -> None:
         raise ValueError
@@ -82,3 +84,16 @@ def test_a_fault_stops_nobody() -> None:
     turnstile.enter(fails)
     turnstile.enter(work.piece(1))
     assert len(work.done) == 1
+
+
+def test_steps_count_too() -> None:
+    clock = Turns()
+    turnstile = Turnstile(clock, clock)
+    turns = [turnstile.turn() for _ in range(40)]
+    waiting = [turn for turn in turns if turn is not None]
+    assert 30 < len(turns) - len(waiting) < 36  # of 150 µs each, in 5 ms
+    assert turns.index(waiting[0]) == len(turns) - len(waiting)
+    clock.advance()
+    assert all(turn.called for turn in waiting)
+    clock.advance()
+    assert turnstile.turn() is None

@@ -69,7 +69,7 @@ def _owned(root: object, shared: set[int]) -> dict[int, object]:
     return found
 
 
-def _session(world: Sockets, jid: str) -> Session:
+def session_of(world: Sockets, jid: str) -> Session:
     session = world.connects(jid).session
     here, there = socket.socketpair()
     there.close()
@@ -97,8 +97,8 @@ def _bytes(world: Sockets, session: Session) -> int:
 
 
 def test_an_idle_session(world: Sockets) -> None:
-    _session(world, "romeo@localhost/other")
-    session = _session(world, "juliet@localhost/balcony")
+    session_of(world, "romeo@localhost/other")
+    session = session_of(world, "juliet@localhost/balcony")
     size = _bytes(world, session)
     print(f"{size} bytes, at most {_FIXED}")
     assert size <= _FIXED
@@ -106,8 +106,8 @@ def test_an_idle_session(world: Sockets) -> None:
 
 
 def test_what_is_not_acknowledged(world: Sockets) -> None:
-    _session(world, "romeo@localhost/other")
-    session = _session(world, "juliet@localhost/balcony")
+    session_of(world, "romeo@localhost/other")
+    session = session_of(world, "juliet@localhost/balcony")
     management = session.stream_management
     assert management is not None
     before, length, count = _bytes(world, session), 300, 1000
