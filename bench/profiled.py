@@ -2,8 +2,8 @@
 
     python -m bench.profiled serve …       # as `msgd serve`; `bench/profile` does all of it
 
-From SIGUSR2 on. At its end it writes to MSGD_PROFILE which functions and modules it was in, and how often; what C
-code does counts for the function that called it. It costs some percent, unlike a tracer.
+From SIGUSR2 on. At its end it writes to MSGD_PROFILE which functions and modules it was in, and how often;
+what C code does counts for the function that called it. It costs some percent, unlike a tracer.
 """
 
 from __future__ import annotations

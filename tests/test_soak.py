@@ -1,7 +1,7 @@
 """Long use leaves nothing behind: strangers who come and go at every stage, and readers who do not read.
 
-MSGD_SOAK_CYCLES says how many connections are made and broken off (10,000), MSGD_SOAK_SECONDS how long the mixed
-traffic lasts (15); `bench/soak.py` is the same for an hour, with its pauses looked at.
+MSGD_SOAK_CYCLES says how many connections are made and broken off (10,000), MSGD_SOAK_SECONDS how long the
+mixed traffic lasts (15); `bench/soak.py` is the same for an hour, with its pauses looked at.
 """
 
 from __future__ import annotations

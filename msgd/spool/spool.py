@@ -192,7 +192,7 @@ class Spool:
 
     def acknowledged(self, kept: object) -> None:
         """A session has it: done, whoever else holds it."""
-        entry = _entry_of(kept)
+        entry = kept if isinstance(kept, Entry) else _entry_of(kept)
         if entry.done:
             return
         entry.done = True

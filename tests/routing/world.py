@@ -50,6 +50,15 @@ class Wire:
     def append(self, raw: bytes) -> None:
         """See Connection; nobody here looks at requests."""
 
+    def flush(self) -> None:
+        """See Connection; everything is written at once."""
+
+    def pause_reading(self, reason: int) -> None:
+        """See Connection; nothing is read here."""
+
+    def resume_reading(self, reason: int) -> None:
+        """See Connection."""
+
 
 class Spool:
     """Only what sessions need to end."""

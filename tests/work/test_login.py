@@ -28,7 +28,7 @@ from tests.storage.turns import Turns
 from tests.work.test_calls import _counted
 
 #: Python functions.
-_CALLS = 440
+_CALLS = 460
 #: Commands to the database, those around transactions included.
 _COMMANDS = 9
 #: Turns in which something is sent, each of them one record: two before TLS.
@@ -133,6 +133,7 @@ def test_one_login(server: Server) -> None:
 
     def log_in(numbers: range) -> None:
         for number in numbers:
+            server.clients.output.turn += 1
             ClientNegotiation(server.clients, cast(Any, sockets[number]), direct_tls=False)
             _log_in(sockets[number], f"user{number}")
 
