@@ -3,6 +3,6 @@
     requests, owner_requests ─▶ service ─▶ change ─▶ store     what clients ask for
                                              └─────▶ notices ─▶ router     who is told of it
 
-`configuration` is what a node is like, `rules` what some have to be, `access` who reads it. The nodes are
-those of accounts (XEP-0163).
+`people` is who is what at a node, in the database. `configuration` is what a node is like, `rules` what some
+have to be, `access` who reads it. The nodes are those of accounts (XEP-0163).
 """

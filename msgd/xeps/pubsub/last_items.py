@@ -15,7 +15,7 @@ from msgd.accounts.uses import Uses
 from msgd.routing.hooks import lets_out
 from msgd.storage.database import Connection
 from msgd.wire.jid import JID
-from msgd.xeps.pubsub import access, store
+from msgd.xeps.pubsub import access, people, store
 from msgd.xeps.pubsub.configuration import Configuration
 from msgd.xeps.pubsub.notices import last_message
 from msgd.xeps.pubsub.store import Item
@@ -86,7 +86,9 @@ def last_items(
         for node, configuration in store.nodes(connection, account_id).items():
             if node not in wanted or not _is_sent(configuration):
                 continue
-            standing = access.OWNER if owner == asker else store.standing(connection, account_id, node, asker)
+            standing = (
+                access.OWNER if owner == asker else people.standing(connection, account_id, node, asker)
+            )
             if access.readable(configuration, standing):
                 items = store.newest(connection, account_id, node, 1)
                 found += [Found(owner, node, configuration, item, blocking) for item in items]

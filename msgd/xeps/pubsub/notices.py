@@ -19,7 +19,7 @@ from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 from msgd.wire.xml import escape, serialise
 from msgd.xeps.interests import interests
-from msgd.xeps.pubsub import store
+from msgd.xeps.pubsub import people
 from msgd.xeps.pubsub.access import OWNER, Standing, readable
 from msgd.xeps.pubsub.configuration import Configuration, form
 from msgd.xeps.pubsub.store import Item
@@ -45,9 +45,9 @@ def audience(connection: Connection, account_id: int, node: str, configuration: 
     """Read it; most nodes have neither explicit subscriptions nor affiliations."""
     roster = configuration.access_model == "roster"
     return Audience(
-        store.subscriptions(connection, account_id, node),
-        store.affiliations(connection, account_id, node),
-        store.groups(connection, account_id) if roster else {},
+        people.subscriptions(connection, account_id, node),
+        people.affiliations(connection, account_id, node),
+        people.groups(connection, account_id) if roster else {},
     )
 
 

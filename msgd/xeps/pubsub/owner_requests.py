@@ -10,7 +10,7 @@ from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.xml import element, escape, serialise
 from msgd.xeps.data_forms import NAMESPACE as FORMS
-from msgd.xeps.pubsub import store
+from msgd.xeps.pubsub import people
 from msgd.xeps.pubsub.change import LONGEST_NAME
 from msgd.xeps.pubsub.configuration import DEFAULT, NODE_CONFIG, form, submitted
 from msgd.xeps.pubsub.errors import pubsub_error
@@ -75,7 +75,7 @@ async def get_affiliations(request: Request) -> bytes:
 
     def work(connection: Connection) -> dict[JID, str]:
         existing(connection, account.id, node)
-        return store.affiliations(connection, account.id, node)
+        return people.affiliations(connection, account.id, node)
 
     found = {account.jid: "owner", **await request.service.look(work)}
     content = "".join(
@@ -100,8 +100,8 @@ async def set_affiliations(request: Request) -> bytes:
     def work(connection: Connection) -> None:
         existing(connection, account.id, node)
         for jid, affiliation in changes.items():
-            store.affiliate(connection, account.id, node, jid, affiliation)
-        if len(store.affiliations(connection, account.id, node)) > MOST_AFFILIATIONS:
+            people.affiliate(connection, account.id, node, jid, affiliation)
+        if len(people.affiliations(connection, account.id, node)) > MOST_AFFILIATIONS:
             raise StanzaError("resource-constraint", "too many affiliations", type="cancel")
 
     await request.service.write(work)
@@ -114,7 +114,7 @@ async def get_subscriptions(request: Request) -> bytes:
 
     def work(connection: Connection) -> list[JID]:
         existing(connection, account.id, node)
-        return store.subscriptions(connection, account.id, node)
+        return people.subscriptions(connection, account.id, node)
 
     found = await request.service.look(work)
     content = "".join(f"<subscription jid='{escape(jid)}' subscription='subscribed'/>" for jid in found)
@@ -133,7 +133,7 @@ async def set_subscriptions(request: Request) -> bytes:
     def work(connection: Connection) -> None:
         existing(connection, account.id, node)
         for jid in gone:
-            store.unsubscribe(connection, account.id, node, jid)
+            people.unsubscribe(connection, account.id, node, jid)
 
     await request.service.write(work)
     return b""

@@ -15,7 +15,7 @@ from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.xml import escape, serialise
 from msgd.xeps.data_forms import NAMESPACE as FORMS
-from msgd.xeps.pubsub import access, notices, store
+from msgd.xeps.pubsub import access, notices, people, store
 from msgd.xeps.pubsub.change import LONGEST_NAME, Options
 from msgd.xeps.pubsub.configuration import NODE_CONFIG, PUBLISH_OPTIONS, submitted
 from msgd.xeps.pubsub.errors import no_node, pubsub_error, unsupported
@@ -219,8 +219,8 @@ async def subscribe(request: Request) -> bytes:
         refused = access.refusal(configuration, who(connection, account, node, request.asker))
         if refused is not None:
             raise refused
-        store.subscribe(connection, account.id, node, jid)
-        if len(store.subscriptions(connection, account.id, node)) > MOST_SUBSCRIPTIONS:
+        people.subscribe(connection, account.id, node, jid)
+        if len(people.subscriptions(connection, account.id, node)) > MOST_SUBSCRIPTIONS:
             raise pubsub_error("policy-violation", "too-many-subscriptions")
 
     await request.service.subscribe(account, node, jid, work)
@@ -234,7 +234,7 @@ async def unsubscribe(request: Request) -> bytes:
 
     def work(connection: Connection) -> None:
         existing(connection, account.id, node)
-        if not store.unsubscribe(connection, account.id, node, jid):
+        if not people.unsubscribe(connection, account.id, node, jid):
             raise pubsub_error("unexpected-request", "not-subscribed", type="cancel")
 
     await request.service.write(work)
@@ -258,7 +258,7 @@ async def subscriptions(request: Request) -> bytes:
     only = request.action.get("node")
     found: list[tuple[str, JID]] = []
     if account is not None:
-        found = await request.service.look(lambda c: store.all_subscriptions(c, account.id))
+        found = await request.service.look(lambda c: people.all_subscriptions(c, account.id))
     content = "".join(
         f"<subscription node='{escape(node)}' jid='{escape(jid)}' subscription='subscribed'/>"
         for node, jid in found
@@ -276,7 +276,7 @@ async def affiliations(request: Request) -> bytes:
             return {}
         if bare == account.jid:
             return dict.fromkeys(store.nodes(connection, account.id), "owner")
-        return store.affiliations_of(connection, account.id, bare)
+        return people.affiliations_of(connection, account.id, bare)
 
     found = await request.service.look(work)
     only = request.action.get("node")

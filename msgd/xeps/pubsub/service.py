@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from msgd.accounts.uses import Uses
 from msgd.storage.database import Connection
 from msgd.wire.jid import JID
-from msgd.xeps.pubsub import access, notices, store
+from msgd.xeps.pubsub import access, notices, people, store
 from msgd.xeps.pubsub.access import Standing
 from msgd.xeps.pubsub.change import Change
 from msgd.xeps.pubsub.configuration import Configuration
@@ -98,7 +98,7 @@ class Service:
 def who(connection: Connection, account: LiveAccount, node: str, asker: JID) -> Standing:
     """What somebody is to the owner of a node."""
     bare = asker.bare
-    return access.OWNER if bare == account.jid else store.standing(connection, account.id, node, bare)
+    return access.OWNER if bare == account.jid else people.standing(connection, account.id, node, bare)
 
 
 def existing(connection: Connection, account_id: int, node: str) -> Configuration:
