@@ -309,4 +309,5 @@ def _forget_old_removals(connection: Connection, account_id: int) -> None:
 
 def _made(row: tuple[str, str, str, str, bool, bool, int]) -> Item:
     jid, name, groups, subscription, ask, approved, version = row
-    return Item(JID.parse(jid), name, tuple(json.loads(groups)), subscription, ask, approved, version)
+    listed = tuple(json.loads(groups)) if groups != "[]" else ()  # most have none, and a roster is long
+    return Item(JID.parse(jid), name, listed, subscription, ask, approved, version)

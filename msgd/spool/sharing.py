@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 def share(spool: Spool, newcomer: Session) -> None:
     """Give `newcomer`, which has become available, what others hold, oldest first, as far as it can."""
-    held = newcomer.account.mailbox.held
-    if not held:
+    account = newcomer.account
+    if not account.mailbox.held:
         return
+    for other in account.sessions.values():
+        other.prove()  # what has arrived by now is delivered
+    held = account.mailbox.held or {}
     known = _held_by(newcomer)
     for id in sorted(held):
         entry = held[id]
