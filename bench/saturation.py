@@ -12,16 +12,21 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bench.tools import started
+from bench.tools import people, started
 from bench.town import figures
 
 
 def measure(pairs: int, shares: list[float], seconds: int, managed: bool) -> None:
     """Find the rate, then go through the shares of it."""
+    with tempfile.TemporaryDirectory(prefix="msgd-bench-") as directory:
+        people(Path(directory), 2 * pairs)
+        _go_through(Path(directory), pairs, shares, seconds, managed)
+
+
+def _go_through(directory: Path, pairs: int, shares: list[float], seconds: int, managed: bool) -> None:
     sm = ("--sm",) if managed else ()
     kind = "with stream management" if managed else "without"
-    with tempfile.TemporaryDirectory(prefix="msgd-bench-") as directory, started(Path(directory)) as server:
-        server.load("register", "--n", str(2 * pairs), "--conc", "4")
+    with started(directory) as server:
         chat = ("chat", "--n", str(pairs), "--duration", str(seconds), *sm)
         full = server.load(*chat, "--window", "1")
         rate = full["msg_per_s"]

@@ -34,6 +34,7 @@ OPTIONS: Final = (
     "login.plain = true",
     "login.failures_per_address = 0",
     "limits.strangers_per_address = 0",
+    "limits.first_contacts = 0",
     "listen.metrics = 0",
     "stream_management.resume = 5",
     "sessions.most_resources = 1000",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.harness import ROOT, free_ports
+from tests.harness import ROOT, NewAccount, add_accounts, free_ports
 
 VARIABLE: Final = "MSGD_BENCH_TOOLS"
 
@@ -31,6 +31,13 @@ def folder() -> Path:
     if not (found / "xload").exists():
         subprocess.run(["make", "-s", "-C", str(found)], check=True)
     return found
+
+
+def people(data: Path, count: int) -> None:
+    """The accounts that the load generator uses, written at once: registering them takes minutes."""
+    data.mkdir(parents=True, exist_ok=True)
+    accounts = (NewAccount(f"u{number:05d}", password="pw") for number in range(count))
+    add_accounts(data / "msgd.sqlite", accounts)
 
 
 class Loaded:

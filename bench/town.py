@@ -29,6 +29,7 @@ _OPTIONS: Final = (
     "login.failures_per_address = 0",
     "limits.strangers_per_address = 0",
     "limits.strangers = 20000",
+    "limits.first_contacts = 0",
     "listen.metrics = 0",
 )
 MESSAGE: Final = b"<message to='%s@localhost' type='chat' id='%s'><body>%s</body></message>"

@@ -281,11 +281,12 @@ class Server:
         if not rows:
             return
         self.database.write_now(lambda connection: connection.run(_DELETE_SESSIONS))
+        self.router.table.load_now({JID.make(name, domain) for *_, domain, name in rows})
         for id, resource, state, expires, domain, name in rows:
             left = expires - self.reactor.seconds()
             if left <= 0:
                 continue
-            account = self.router.table.load_now(JID.make(name, domain))
+            account = self.router.table.account(JID.make(name, domain))
             if account is not None:
                 jid = JID.make(name, domain, resource)
                 known = json.loads(state)

@@ -6,7 +6,7 @@ recently used are remembered, so that a message for somebody absent costs no loo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 from sqlalchemy import bindparam, exists, func, select
@@ -106,14 +106,17 @@ class Table:
             begin(reading, lambda account: self._loaded(bare, account), lambda e: self._not_loaded(bare, e))
         return waiting
 
-    def load_now(self, bare: JID) -> LiveAccount | None:
-        """As `load`, at once: for start-up."""
-        known = self._accounts.get(bare)
-        if known is None:
-            known = self._database.read_now(lambda connection: self._read(connection, bare))
-            if known is not None:
-                self._accounts[bare] = known
-        return known
+    def load_now(self, accounts: Iterable[JID]) -> None:
+        """As `load`, of many and at once: for start-up. Afterwards `account` knows those that there are."""
+        wanted = [bare for bare in accounts if bare not in self._accounts]
+
+        def read(connection: Connection) -> None:
+            for bare in wanted:
+                found = self._read(connection, bare)
+                if found is not None:
+                    self._accounts[bare] = found
+
+        self._database.read_now(read)
 
     def waiting_for(self, bare: JID) -> int:
         """How many wait for this look-up."""

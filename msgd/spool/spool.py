@@ -82,10 +82,10 @@ class Spool:
         begin(self._tell_stored(), failed=lambda _: None)  # the database was closed meanwhile
 
     async def _tell_stored(self) -> None:
-        """Counting takes a look at each row: nobody waits for it."""
-        count, size = await self._database.read(store.totals)
+        """Counting takes a look at the whole index: nobody waits for it."""
+        count = await self._database.read(store.waiting)
         if count:
-            _log.info("{count} messages wait in the spool ({size} bytes)", count=count, size=size)
+            _log.info("{count} messages wait in the spool", count=count)
 
     # -- accept --------------------------------------------------------------------------------
 

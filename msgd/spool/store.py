@@ -62,6 +62,7 @@ _EXPIRED: Final = (
     .limit(bindparam("most"))
 )  # fmt: skip
 _TOTALS: Final = select(func.count(), func.coalesce(func.sum(_spool.c.size), 0)).where(WAITING)
+_WAITING: Final = select(func.count()).select_from(_spool).where(WAITING)
 _SET_ASIDE: Final = upsert(schema.spool_corrupt)
 
 
@@ -171,6 +172,12 @@ def totals(connection: Connection) -> tuple[int, int]:
     """How many rows wait, and their bytes. Looks at each of them."""
     row = connection.one(_TOTALS)
     return (row[0], row[1]) if row is not None else (0, 0)
+
+
+def waiting(connection: Connection) -> int:
+    """How many rows wait; an index knows."""
+    row = connection.one(_WAITING)
+    return int(row[0]) if row is not None else 0
 
 
 def greatest_id(connection: Connection) -> int:

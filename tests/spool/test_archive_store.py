@@ -209,6 +209,7 @@ def test_totals_are_of_what_waits_and_the_greatest_id_of_all(archives: Archives)
     assert archives.database.read_now(store.greatest_id) == 0
     archives.write(archives.entry(5, done=False), archives.entry(9), Entry(7, archives.paris, b"<message/>"))
     count, size = archives.database.read_now(store.totals)
+    assert archives.database.read_now(store.waiting) == 2
     assert (empty, count, archives.database.read_now(store.greatest_id)) == ((0, 0), 2, 9)
     assert size == archives.page(archives.all).entries[0].size + len(b"<message/>")
     assert archives.database.read_now(lambda c: archive_store.figures(c, archives.juliet.id))[0] == 2
