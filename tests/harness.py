@@ -121,6 +121,10 @@ class Msgd:
             "listen.client": "listen.client = 0",
             "listen.client_tls": "listen.client_tls = 0",
             "listen.component": "listen.component = 0",
+            "listen.server": "listen.server = false",
+            "listen.server_tls": "listen.server_tls = false",
+            # Names of other domains are asked of nobody's DNS.
+            "federation.enabled": "federation.enabled = false",
             # Every actor comes from one address, and many log in wrongly on purpose.
             "login.failures_per_address": "login.failures_per_address = 10000",
         }

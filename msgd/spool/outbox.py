@@ -1,0 +1,353 @@
+"""What goes from one domain of ours to one of another server: the order, the link, the attempts to make one.
+
+Messages that are worth it are kept until the other server has them: in the database, and the next ones in
+memory. All else waits in memory, and not long. Both go out in the order in which they came.
+
+    accepted ─▶ unsent ─▶ on its way (a link has it) ─▶ acknowledged: done
+                  ▲                    │
+                  └── the link broke ◀─┘
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from msgd.negotiation.link_outcome import LinkFault
+from msgd.routing.destination import is_told
+from msgd.spool import link_store
+from msgd.spool.delay import with_delay
+from msgd.spool.entry import accepted_at, id_at
+from msgd.spool.link_entry import LinkEntry
+from msgd.storage.database import DatabaseError
+from msgd.wire.errors import StanzaError
+from msgd.wire.jid import JID
+from msgd.wire.stanza import Stanza
+
+if TYPE_CHECKING:
+    from msgd.routing.link import Link
+    from msgd.routing.link_management import LinkManagement
+    from msgd.spool.link_queue import LinkQueue
+
+_log = Logger("msgd.link")
+#: Seconds until the first attempt is repeated; each pause is twice the one before, up to the longest.
+_FIRST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 3600.0
+#: Seconds after a failed attempt in which nothing new is a reason for another.
+_REST: Final = 10.0
+#: Messages in memory that nobody has been sent; more stay in the database only. And rows read at once.
+_UNSENT: Final = 1000
+_PAGE: Final = 200
+#: Stanzas, and their bytes, that wait in memory for a link that is being made.
+_FLEETING: Final = 1000
+_FLEETING_BYTES: Final = 1024 * 1024
+#: Messages that waited longer say since when (XEP-0203), in seconds.
+_NOTICED: Final = 3.0
+
+
+class Outbox:
+    """One pair of domains."""
+
+    def __init__(self, queue: LinkQueue, ours: JID, theirs: JID) -> None:
+        self.ours, self.theirs = ours, theirs
+        self.link: Link | None = None
+        #: Messages that are kept, and their bytes.
+        self.count = self.size = 0
+        #: Failed attempts since the last link, and why the last one failed.
+        self.failures = 0
+        self.fault: LinkFault | None = None
+        #: Of the last link, where it may be resumed: what is on its way.
+        self.previous: LinkManagement | None = None
+        self._queue = queue
+        self._clock: Any = queue.clock
+        self._held: dict[int, LinkEntry] = {}  # in memory, on their way or not
+        self._unsent: deque[LinkEntry] = deque()
+        self._complete = True  # all that is kept is in memory; else rows behind `_read_upto` are not
+        self._read_upto = 0
+        self._reading = False
+        self._fleeting: deque[tuple[int, float, Stanza]] = deque()  # with an id for the order, and a deadline
+        self._fleeting_size = 0
+        self._patience: Any = None
+        self._connecting = False
+        self._failed_at = -_REST
+        self._retry: Any = None
+
+    @property
+    def state(self) -> str:
+        """For an operator."""
+        if self.link is not None:
+            return "linked"
+        if self._connecting:
+            return "connecting"
+        return "waits" if self._retry is not None else "idle"
+
+    @property
+    def next_attempt(self) -> float | None:
+        """Seconds until it is tried again by itself."""
+        return max(0.0, self._retry.getTime() - self._clock.seconds()) if self._retry is not None else None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing hangs on it."""
+        return not (
+            self.link or self.count or self._held or self._fleeting or self._connecting or self._retry
+        )
+
+    # -- what comes ----------------------------------------------------------------------------
+
+    def waits(self, count: int, size: int) -> None:
+        """At the start: so much is in the database."""
+        self.count, self.size = count, size
+        self._complete = False
+
+    def keep(self, entry: LinkEntry) -> None:
+        """A message that is kept."""
+        self.count += 1
+        self.size += entry.size
+        self._held[entry.id] = entry
+        self._unsent.append(entry)
+        self._go_on()
+
+    def pass_on(self, id: int, stanza: Stanza) -> None:
+        """A stanza that nobody keeps."""
+        link = self.link
+        if link is not None and link.sends and not self._unsent and self._complete and not self._fleeting:
+            link.send(stanza.raw)
+            return
+        if link is None and not self._connecting and not self._may_try():
+            self._give_back(stanza, self._error())
+            return
+        if len(self._fleeting) >= _FLEETING or self._fleeting_size > _FLEETING_BYTES:
+            self._give_back(stanza, StanzaError("resource-constraint", "too much waits for that server"))
+            return
+        self._fleeting.append((id, self._clock.seconds() + self._queue.options.patience, stanza))
+        self._fleeting_size += len(stanza.raw)
+        if self._patience is None:
+            self._patience = self._clock.callLater(self._queue.options.patience, self._lose_patience)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.link is not None:
+            self.pump()
+        elif self._may_try():
+            self.attempt()
+        elif self._retry is None and not self._connecting:
+            self._try_later()
+
+    def _lose_patience(self) -> None:
+        """What waited too long goes back."""
+        self._patience = None
+        now = self._clock.seconds()
+        while self._fleeting and self._fleeting[0][1] <= now:
+            self._give_back(self._take_fleeting(), self._error())
+        if self._fleeting:
+            self._patience = self._clock.callLater(self._fleeting[0][1] - now, self._lose_patience)
+        self._queue.cool(self)
+
+    def _take_fleeting(self) -> Stanza:
+        _, _, stanza = self._fleeting.popleft()
+        self._fleeting_size -= len(stanza.raw)
+        return stanza
+
+    def _give_back(self, stanza: Stanza, error: StanzaError) -> None:
+        if is_told(stanza):
+            self._queue.fail(stanza, error)
+
+    def _error(self) -> StanzaError:
+        """What the sender is told when no link can be made."""
+        condition = self.fault.condition if self.fault is not None else "remote-server-timeout"
+        return StanzaError(condition)
+
+    # -- a link --------------------------------------------------------------------------------
+
+    def _may_try(self) -> bool:
+        return not self._connecting and self._clock.seconds() - self._failed_at >= _REST
+
+    def attempt(self) -> None:
+        """Try to make a link now."""
+        if self._connecting or self.link is not None:
+            return
+        self._connecting = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        Deferred.fromCoroutine(self._queue.connect(self)).addCallbacks(self._connected, self._not_connected)
+
+    def _connected(self, _: object) -> None:
+        self._connecting = False
+        if self.link is None and (self.count or self._fleeting):
+            self._try_later()  # it broke at once
+
+    def _not_connected(self, failure: Any) -> None:
+        self._connecting = False
+        if not failure.check(LinkFault):
+            _log.failure("a link failed", failure)
+            self.fault = LinkFault("stream", "a defect of ours, see the log")
+        else:
+            self.fault = failure.value
+        if self.link is not None:
+            return  # the other side made one meanwhile
+        self.failures += 1
+        self._failed_at = self._clock.seconds()
+        while self._fleeting:
+            self._give_back(self._take_fleeting(), self._error())
+        if self.count:
+            if (
+                self.fault is not None
+                and self.fault.stage in ("dns", "policy")
+                and (self.fault.condition == "remote-server-not-found")
+            ):
+                self.give_up(self._queue.ids.next())  # nobody is there, and nobody will be
+            else:
+                lifetime = self._queue.options.lifetime * 3600
+                self.give_up(id_at(self._clock.seconds() - lifetime))
+            self._try_later()
+        self._queue.cool(self)
+
+    def _try_later(self) -> None:
+        if self._retry is None and not self._connecting and self.link is None:
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(20, max(0, self.failures - 1)))
+            self._retry = self._clock.callLater(pause * random.uniform(0.7, 1.3), self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self.count:
+            self.attempt()
+        else:
+            self._queue.cool(self)
+
+    def linked(self, link: Link, resumed: bool) -> None:
+        """There is a link for this pair. `resumed`: what was on its way still is."""
+        self.link = link
+        self.failures, self.fault = 0, None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if not resumed:
+            self._unsent = deque(self._held[id] for id in sorted(self._held))
+        self.pump()
+
+    def unlinked(self) -> None:
+        """The link is over."""
+        self.link = None
+        if self.count or self._fleeting:
+            self._failed_at = self._clock.seconds() - _REST
+            self._try_later()
+        else:
+            self._queue.cool(self)
+
+    def pump(self) -> None:
+        """Send what can be sent."""
+        link = self.link
+        while link is not None and link.sends and not self._reading:
+            unsent = self._unsent
+            while unsent and unsent[0].done:
+                unsent.popleft()
+            entry = unsent[0] if unsent else None
+            if not self._complete and (entry is None or entry.id > self._read_upto):
+                self._read()
+                return
+            if self._fleeting and (entry is None or self._fleeting[0][0] < entry.id):
+                link.send(self._take_fleeting().raw)
+                continue
+            if entry is None or link.congested:
+                return
+            unsent.popleft()
+            late = self._clock.seconds() - accepted_at(entry.id) >= _NOTICED
+            if late and entry.raw.endswith(b"</message>"):
+                entry.raw = with_delay(entry.raw, entry.id, self.ours)
+            link.send_kept(entry)
+            if link.management is None:
+                self._queue.prove_soon(link, entry)
+
+    # -- the database --------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        self._reading = True
+        Deferred.fromCoroutine(self._read_page()).addErrback(
+            lambda failure: _log.failure("the queue of a link cannot be read", failure)
+        ).addBoth(self._read_done)
+
+    def _read_done(self, _: object) -> None:
+        self._reading = False
+        self.pump()
+
+    async def _read_page(self) -> None:
+        """Bring the next rows into memory."""
+        deleting = set(self._queue.deleting)
+        try:
+            rows, corrupt, last = await self._queue.database.read(
+                partial(
+                    link_store.page, ours=self.ours, theirs=self.theirs, after=self._read_upto, most=_PAGE
+                )
+            )
+            if corrupt:
+                _log.error("{count} stored messages are damaged and were set aside", count=len(corrupt))
+                self.count -= len(corrupt)
+                await self._queue.database.write(
+                    partial(link_store.set_aside, ours=self.ours, theirs=self.theirs, ids=corrupt)
+                )
+        except DatabaseError as error:
+            _log.error("the queue of a link waits: {kind}", kind=type(error).__name__)
+            pause: Deferred[None] = Deferred()
+            self._clock.callLater(1.0, pause.callback, None)
+            await pause
+            return
+        for id, raw in rows:
+            if id in self._held or id in deleting or id in self._queue.deleting:
+                continue
+            entry = LinkEntry(id, self.ours, self.theirs, raw)
+            entry.stored = True
+            self._held[id] = entry
+            self._unsent.append(entry)
+        self._unsent = deque(sorted(self._unsent, key=lambda entry: entry.id))
+        self._read_upto = last
+        self._complete = not last
+
+    def stored(self, entry: LinkEntry) -> None:
+        """Its row is committed. Of many that wait only the first stay in memory."""
+        unsent = self._unsent
+        while len(unsent) > _UNSENT and unsent[-1].stored:
+            dropped = unsent.pop()
+            self._held.pop(dropped.id, None)
+            last = unsent[-1].id
+            self._read_upto = last if self._complete else min(self._read_upto, last)
+            self._complete = False
+
+    def acknowledged(self, entry: LinkEntry) -> None:
+        """The other server has it, or its sender got it back."""
+        self._held.pop(entry.id, None)
+        self.count -= 1
+        self.size -= entry.size
+
+    def give_up(self, before: int) -> None:
+        """Return the messages with ids below `before` to their senders."""
+        Deferred.fromCoroutine(self._give_up(before)).addErrback(
+            lambda failure: _log.failure("messages cannot be returned", failure)
+        )
+
+    async def _give_up(self, before: int) -> None:
+        error = self._error()
+        count = 0
+        while self.link is None:
+            while self._unsent and self._unsent[0].id < before:
+                entry = self._unsent.popleft()
+                if not entry.done:
+                    count += 1
+                    self._give_back(Stanza.from_bytes(entry.raw), error)
+                    self._queue.acknowledged(entry)
+            if self._complete or self._reading or self._read_upto >= before:
+                break
+            if self._unsent and self._unsent[0].id <= self._read_upto:
+                break
+            self._reading = True
+            await self._read_page()
+            self._reading = False
+        if count:
+            _log.info("{count} messages to another server came back", count=count)
+        self._queue.cool(self)
