@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,30 @@ class NameServer:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        #: An address where it listens on port 53, for programs that know no other; None without the right.
+        self.standard: str | None = None
+        self._sockets = [self._socket]
+        self._listen_on_53()
+        for each in self._sockets:
+            threading.Thread(target=self._serve, args=(each,), daemon=True).start()
+
+    def _listen_on_53(self) -> None:
+        for _ in range(20):
+            address = f"127.{random.randint(1, 250)}.{random.randint(0, 250)}.53"
+            extra = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                extra.bind((address, 53))
+            except OSError:
+                extra.close()
+                continue
+            self.standard = address
+            self._sockets.append(extra)
+            return
 
     def close(self) -> None:
         """Answer no more."""
-        self._socket.close()
+        for each in self._sockets:
+            each.close()
 
     def add(self, name: str, *payloads: Any) -> None:
         """Records of one name."""
@@ -40,14 +61,14 @@ class NameServer:
     def host(self, name: str, address: str) -> None:
         """An address of a host."""
         if ":" in address:
-            self.add(name, _record(dns.Record_AAAA, address))
+            self.add(name, record(dns.Record_AAAA, address))
         else:
-            self.add(name, _record(dns.Record_A, address))
+            self.add(name, record(dns.Record_A, address))
 
     def service(self, domain: str, target: str, port: int, direct: bool = False, priority: int = 5) -> None:
         """An SRV record for servers."""
         name = f"_xmpp{'s' if direct else ''}-server._tcp.{domain}"
-        self.add(name, _record(dns.Record_SRV, priority, 1, port, target.encode()))
+        self.add(name, record(dns.Record_SRV, priority, 1, port, target.encode()))
 
     def forget(self, domain: str) -> None:
         """Everything of a domain."""
@@ -55,17 +76,17 @@ class NameServer:
             if name == domain or name.endswith("." + domain):
                 del self.zone[name, type]
 
-    def _serve(self) -> None:
+    def _serve(self, own: socket.socket) -> None:
         while True:
             try:
-                data, peer = self._socket.recvfrom(4096)
+                data, peer = own.recvfrom(4096)
             except OSError:
                 return
             question = dns.Message()
             question.fromStr(data)
             answer = self._answer(question)
             if answer is not None:
-                self._socket.sendto(answer.toStr(), peer)
+                own.sendto(answer.toStr(), peer)
 
     def _answer(self, question: dns.Message) -> dns.Message | None:
         name = question.queries[0].name.name.decode().lower()
@@ -86,7 +107,7 @@ class NameServer:
         return answer
 
 
-def _record(kind: Any, *values: object) -> Any:
+def record(kind: Any, *values: object) -> Any:
     """A record; Twisted's have no types."""
     return kind(*values, ttl=1)
 
@@ -103,6 +124,8 @@ class Authority:
 
     def issue(self, name: str, *domains: str, **extra: object) -> tuple[Path, Path]:
         """A certificate (with its chain) and its key, for `domains`."""
+        # ejabberd does not start with a certificate that is good for a thousand years.
+        extra = {"not_after": datetime.now(UTC) + timedelta(days=60), **extra}
         made = self._authority.issue_cert(*domains, **extra)  # type: ignore[arg-type]  # not_after and so on
         certificate, key = self._directory / f"{name}.crt", self._directory / f"{name}.key"
         certificate.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))

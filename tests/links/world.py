@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +40,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.dns = NameServer()
+        self.dns.host("localhost", "127.0.0.1")
         self.authority = Authority(directory / "authority")
         self.servers: list[Hosted] = []
         self._numbers = itertools.count(1)
@@ -55,14 +57,14 @@ class World:
     ) -> Msgd:
         """An msgd for `domain`, in DNS and started."""
         certificate, key = pair or self.authority.issue(domain, domain)
-        port, direct = free_ports(2)
+        port = 0 if start else free_ports(1)[0]
         lines = [
             "federation.enabled = true",
             f'federation.resolvers = ["127.0.0.1:{self.dns.port}"]',
             f'federation.authorities = "{self.authority.file}"',
             "federation.private_addresses = true",
             f"listen.server = {port}",
-            f"listen.server_tls = {direct}",
+            "listen.server_tls = 0",
             f'tls.certificate = "{certificate}"',
             f'tls.key = "{key}"',
             *options,
@@ -70,12 +72,14 @@ class World:
         accounts = [NewAccount(name, domain) for name in people]
         server = Msgd(self.directory / domain, lines, accounts, domain, movable=movable)
         self.servers.append(server)
-        if published:
-            self.dns.host(f"xmpp.{domain}", "127.0.0.1")
-            self.dns.service(domain, f"xmpp.{domain}", port)
-        server.link_ports = port, direct  # type: ignore[attr-defined]  # for tests that write DNS themselves
         if start:
             server.start()
+            port = link_port(server)
+            # After a restart it is where it was.
+            server.configure([*lines, f"listen.server = {port}"])
+        if published:
+            # ejabberd asks the system for addresses of hosts, and that knows this one.
+            self.dns.service(domain, "localhost", port)
         return server
 
     def close(self) -> None:
@@ -86,6 +90,11 @@ class World:
         for server in self.servers:
             server.kill()
         self.dns.close()
+
+
+def link_port(server: Msgd, direct: bool = False) -> int:
+    """Where other servers connect to."""
+    return int(server.ready["server-tls" if direct else "server"].rpartition(":")[2])
 
 
 class Someone:
@@ -122,13 +131,17 @@ class Someone:
         return self.actor.until_result(id)
 
     def until(self, wanted: object, seconds: float = 20.0) -> Element:
-        """The next element that is `wanted`; those before it are dropped."""
+        """The next element that is `wanted`; those before it are dropped, but for messages."""
         assert callable(wanted)
+        kept: list[Element] = []
         while True:
             event = self.actor.take(seconds)
             assert not isinstance(event, End), "the stream ended"
             if wanted(event):
+                self.actor.unclaimed.extendleft(reversed(kept))
                 return event
+            if event.tag == CLIENT + "message" and event.find(CLIENT + "body") is not None:
+                kept.append(event)
 
     def hears(self, seconds: float = 20.0) -> str:
         """The text of the next message with one."""
@@ -151,6 +164,20 @@ class Someone:
             ),
             seconds,
         )
+
+    def until_safe(self) -> None:
+        """Until the server has acknowledged everything that was sent."""
+        actor = self.actor
+        while actor.sent:
+            actor.write(b"<r xmlns='urn:xmpp:sm:3'/>")
+            left = len(actor.sent)
+            assert actor.connection is not None
+            deadline = time.monotonic() + 30
+            while len(actor.sent) == left:
+                event = actor.connection.next(max(0.1, deadline - time.monotonic()))
+                assert not isinstance(event, End), "the stream ended"
+                if not actor._managed(event):
+                    actor.unclaimed.append(event)
 
     def leaves(self) -> None:
         """Logs out."""
