@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from msgd.accounts.credentials import HASHES, LEAST_ITERATIONS, Verifier, derive
 from msgd.console.client import NoConsole, ask
@@ -99,6 +100,8 @@ class Msgd:
     ) -> None:
         self.data = data
         self.domain = domain
+        #: Of transcripts with other servers: who issues their certificates.
+        self.authority: Any = None
         self.environment = dict(environment or {})
         if movable:
             self.environment["MSGD_TEST_CLOCK"] = "1"
@@ -181,9 +184,10 @@ class Msgd:
         assert self.process is not None
         return self.process.pid
 
-    def address(self, direct: bool = False) -> tuple[str, int]:
-        """Where clients connect: the STARTTLS port, or the one with TLS from the start."""
-        host, _, port = self.ready["client-tls" if direct else "client"].rpartition(":")
+    def address(self, direct: bool = False, servers: bool = False) -> tuple[str, int]:
+        """Where clients, or other servers, connect: STARTTLS, or TLS from the start."""
+        name = ("server" if servers else "client") + ("-tls" if direct else "")
+        host, _, port = self.ready[name].rpartition(":")
         return host.strip("[]"), int(port)
 
     def component_address(self) -> tuple[str, int]:
