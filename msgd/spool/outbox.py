@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 
 _log = Logger("msgd.link")
 #: Seconds until the first attempt is repeated; each pause is twice the one before, up to the longest.
-_FIRST_PAUSE: Final = 5.0
+_FIRST_PAUSE: Final = 4.0
 _LONGEST_PAUSE: Final = 3600.0
 #: Seconds after a failed attempt in which nothing new is a reason for another.
 _REST: Final = 10.0
+#: Seconds that a link has to last, or something has to be acknowledged on it.
+_SOON: Final = 30.0
 #: Messages in memory that nobody has been sent; more stay in the database only. And rows read at once.
 _UNSENT: Final = 1000
 _PAGE: Final = 200
@@ -211,7 +213,7 @@ class Outbox:
 
     def _try_later(self) -> None:
         if self._retry is None and not self._connecting and self.link is None:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(20, max(0, self.failures - 1)))
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(20, self.failures - 1))
             self._retry = self._clock.callLater(pause * random.uniform(0.7, 1.3), self._try_again)
 
     def _try_again(self) -> None:
@@ -224,7 +226,7 @@ class Outbox:
     def linked(self, link: Link, resumed: bool) -> None:
         """There is a link for this pair. `resumed`: what was on its way still is."""
         self.link = link
-        self.failures, self.fault = 0, None
+        self.fault = None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -233,8 +235,12 @@ class Outbox:
         self.pump()
 
     def unlinked(self) -> None:
-        """The link is over."""
-        self.link = None
+        """The link is over. One that broke soon, and brought nothing there, is a failure like others."""
+        link, self.link = self.link, None
+        if link is not None and self._clock.seconds() - link.since < _SOON:
+            self.failures += 1
+        else:
+            self.failures = 0
         if self.count or self._fleeting:
             self._failed_at = self._clock.seconds() - _REST
             self._try_later()
@@ -324,6 +330,8 @@ class Outbox:
         self._held.pop(entry.id, None)
         self.count -= 1
         self.size -= entry.size
+        if self.link is not None:
+            self.failures = 0
 
     def give_up(self, before: int) -> None:
         """Return the messages with ids below `before` to their senders."""
