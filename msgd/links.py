@@ -6,19 +6,15 @@ Stands between `negotiation/`, which knows nothing of routing, the router, and t
 
 from __future__ import annotations
 
-import socket
 from collections import OrderedDict
 from typing import Any, Final
 
-from OpenSSL import SSL
 from twisted.logger import Logger
 
 from msgd.config import Config
-from msgd.negotiation.dialback import Keys
-from msgd.negotiation.dialler import Dialler
+from msgd.link_door import LinkDoor, remember
 from msgd.negotiation.link_incoming import IncomingNegotiation
 from msgd.negotiation.link_outcome import Established, LinkFault, Trace
-from msgd.negotiation.link_policy import Policy
 from msgd.routing.link import Link
 from msgd.routing.link_management import LinkManagement
 from msgd.routing.router import Router
@@ -26,12 +22,8 @@ from msgd.routing.stream_management import Kept, Receipt
 from msgd.spool.link_entry import LinkEntry
 from msgd.spool.link_queue import LinkQueue
 from msgd.spool.outbox import Outbox
-from msgd.wire.discovery import Discovery, make_resolver
 from msgd.wire.errors import StanzaError, StreamError
-from msgd.wire.identity import Authorities, doubt
-from msgd.wire.jid import JID, JIDError
-from msgd.wire.link_connection import LinkConnection
-from msgd.wire.output import Output
+from msgd.wire.jid import JID
 from msgd.wire.rate_limit import RateLimit
 from msgd.wire.stanza import Stanza
 from msgd.wire.tls import ServerContexts
@@ -52,23 +44,14 @@ _BURST: Final = 4 * 1024 * 1024
 _RESUMABLE: Final = 1000
 
 
-class Links:
+class Links(LinkDoor):
     """What negotiation, links and the router need of each other (`LinkServer`, `Owner`, `Destination`)."""
 
     def __init__(
         self, config: Config, reactor: Any, router: Router, contexts: ServerContexts, secret: bytes
     ) -> None:
-        self._reactor = reactor
-        self._router = router
-        self._contexts = contexts
-        self.clock = reactor
-        self.streams = router.streams
-        self.keys = Keys(secret)
-        self.limits_before = _BEFORE
-        self._output = Output(reactor)
+        super().__init__(config, reactor, router, contexts, secret)
         options = config.federation
-        discovery = Discovery(make_resolver(options.resolvers, reactor), options.private_addresses)
-        self._dialler = Dialler(self, reactor, self._output, discovery)
         self.queue = LinkQueue(
             router.database,
             reactor,
@@ -79,27 +62,17 @@ class Links:
             router.fail,
         )
         self.links: dict[Link, None] = {}
-        #: What happened with each domain last: attempts to reach it, and streams from it that were refused.
+        #: What happened with each pair of domains at the last attempt.
         self.traces: OrderedDict[tuple[JID, JID], Trace] = OrderedDict()
-        self.refusals: OrderedDict[str, tuple[float, str, str]] = OrderedDict()
         self._rates: dict[str, RateLimit] = {}
         self._broken: OrderedDict[str, tuple[LinkManagement, Any]] = OrderedDict()
         self._timer: Any = None
         self.stopping = False
-        self.configure(config)
 
     def configure(self, config: Config) -> None:
         """Use these options from now on. Raises OSError, OpenSSL.SSL.Error for the authorities."""
-        options = config.federation
-        file = options.authorities
-        self._authorities = Authorities(str(file) if file is not None else None)
-        self._config = config
-        self.policy = Policy(options)
-        self.limits = Limits(options.stanza_size, config.limits.stanza_elements)
-        self.negotiation_seconds = float(config.limits.negotiation_time)
-        self.default_domain = config.domains[0]
-        self.queue.options = options
-        self._dialler.discovery.private = options.private_addresses
+        super().configure(config)
+        self.queue.options = config.federation
 
     def start(self) -> None:
         """Take up what waits, and look after the links."""
@@ -131,58 +104,13 @@ class Links:
         if not self.policy.permits(to.domain):
             return f"links with {to.domain} are not allowed: remote-server-not-found"
         lines = [
-            f"{outbox.ours}: {outbox.state}, {outbox.count} messages wait"
+            f"{outbox.ours}: {outbox.state}, {outbox.backlog.count} messages wait"
             for outbox in self.queue
             if outbox.theirs == to.domain
         ]
         return f"to the server of {to.domain}; " + ("; ".join(lines) or "a link is made when needed")
 
-    # -- connections from other servers --------------------------------------------------------
-
-    def accepted_plain(self, accepted: socket.socket, address: str) -> None:
-        """A connection on the port for STARTTLS."""
-        self._negotiate(accepted, address, direct_tls=False)
-
-    def accepted_direct(self, accepted: socket.socket, address: str) -> None:
-        """A connection on the port for direct TLS (XEP-0368)."""
-        self._negotiate(accepted, address, direct_tls=True)
-
-    def _negotiate(self, accepted: socket.socket, address: str, direct_tls: bool) -> None:
-        limits = self._config.limits
-        most = limits.strangers_per_address
-        if len(self.streams) >= limits.strangers or (most and self.streams.count(address) >= most):
-            accepted.close()
-            return
-        IncomingNegotiation(self, LinkConnection(self._reactor, self._output, accepted, address), direct_tls)
-
-    def domain(self, text: str) -> JID | None:
-        """The domain of ours, a component's included, that `text` names."""
-        try:
-            jid = JID.parse(text)
-        except JIDError:
-            return None
-        return jid if self.is_ours(jid) else None
-
-    def is_ours(self, domain: str) -> bool:
-        """Whether this server takes stanzas for `domain`."""
-        table = self._router.table
-        return domain in table.domains or domain in table.destinations
-
-    def context(self, domain: str | None) -> SSL.Context:
-        """The TLS context for a domain of ours."""
-        return self._contexts.for_domain(domain)
-
-    def doubt(self, transport: LinkConnection, domain: str, *, connected_to: bool) -> str:
-        """Why the peer's certificate is no proof of being `domain`."""
-        return doubt(
-            transport.certificate, transport.chain, self._authorities, domain, connected_to=connected_to
-        )
-
-    async def verify(self, ours: JID, theirs: JID, id: str, key: str) -> bool:
-        """Ask the server of `theirs` whether it gave out this dialback key. Raises LinkFault."""
-        trace = Trace(self._reactor.seconds())
-        seconds = self._config.federation.attempt_time
-        return await self._dialler.verify(ours, theirs, trace, id, key, seconds)
+    # -- as the door for links
 
     def accepted(self, negotiation: IncomingNegotiation, theirs: JID, ours: JID, proof: str) -> Link:
         """A stream from another server is a link. Raises StreamError when there are too many."""
@@ -204,18 +132,12 @@ class Links:
         link.authorize(theirs, ours)
         return link
 
-    def refused(self, theirs: JID | None, address: str, why: str) -> None:
-        """A stream from another server came to nothing."""
-        if theirs is not None:
-            _log.info("a stream that claims to be from {domain} was refused: {why}", domain=theirs, why=why)
-            _remember(self.refusals, theirs, (self._reactor.seconds(), address, why))
-
     # -- links to other servers ----------------------------------------------------------------
 
     async def _connect(self, outbox: Outbox) -> None:
         """Make a link for an outbox. Raises LinkFault."""
         trace = Trace(self._reactor.seconds())
-        _remember(self.traces, (outbox.ours, outbox.theirs), trace)
+        remember(self.traces, (outbox.ours, outbox.theirs), trace)
         if self.stopping:
             raise LinkFault("policy", "the server stops")
         before, outbox.previous = outbox.previous, None
@@ -379,10 +301,3 @@ class Links:
                 link.fail(StreamError("connection-timeout", "nothing is read"))
             elif now - link.last_used > idle and not link.unproven:
                 link.close()
-
-
-def _remember(where: OrderedDict[Any, Any], key: object, what: object) -> None:
-    where[key] = what
-    where.move_to_end(key)
-    while len(where) > _REMEMBERED:
-        where.popitem(last=False)

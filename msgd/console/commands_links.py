@@ -63,8 +63,8 @@ async def link_(context: Context, which: str) -> Answer:
             (
                 outbox.ours,
                 outbox.state,
-                outbox.count,
-                outbox.size,
+                outbox.backlog.count,
+                outbox.backlog.size,
                 outbox.failures,
                 duration(outbox.next_attempt) if outbox.next_attempt is not None else None,
                 str(outbox.fault) if outbox.fault is not None else None,

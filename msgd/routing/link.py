@@ -14,10 +14,11 @@ from typing import Any, Final, Protocol
 from twisted.logger import Logger
 
 from msgd.routing.link_management import LinkManagement
+from msgd.routing.link_stanza import accepted
 from msgd.routing.stream_management import Kept, Receipt
-from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE, to_client, to_server
+from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE, to_server
 from msgd.wire.errors import StreamError
-from msgd.wire.jid import JID, JIDError
+from msgd.wire.jid import JID
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.stanza import Stanza
 from msgd.wire.xml import STREAM_NAMESPACE, escape
@@ -33,7 +34,6 @@ CONGESTED: Final = 65536
 _STUCK: Final = 4 * 1024 * 1024
 #: Pairs of domains on one stream.
 _MOST_DOMAINS: Final = 50
-_PREFIX: Final = len(SERVER_NAMESPACE)
 
 
 class Owner(Protocol):
@@ -145,7 +145,7 @@ class Link:
             if kind is None:
                 self._other_element(name, attributes, raw)
                 return
-            stanza = self._stanza(kind, attributes, children, raw)
+            stanza = accepted(kind, attributes, children, raw, self.domains, self.owner.is_ours, self._lang)
         except StreamError as error:
             self.fail(error)
             return
@@ -156,33 +156,6 @@ class Link:
         self.owner.arrived(stanza, receipt)
         if management is not None:
             management.count(receipt)
-
-    def _stanza(self, kind: str, attributes: dict[str, str], children: tuple[str, ...], raw: bytes) -> Stanza:
-        """RFC 6120 §8.1.1.2, §8.1.2.2: from a domain that is proved, to one of ours. Raises StreamError."""
-        sender, to = attributes.get("from"), attributes.get("to")
-        if sender is None or to is None:
-            raise StreamError("improper-addressing", "between servers a stanza has 'from' and 'to'")
-        try:
-            from_ = JID.parse(sender)
-        except JIDError:
-            raise StreamError("invalid-from", "'from' is no address") from None
-        if from_.domain not in self.domains:
-            raise StreamError("invalid-from", "the stream was not authenticated for this domain")
-        try:
-            recipient = JID.parse(to)
-        except JIDError:
-            raise StreamError("improper-addressing", "'to' is no address") from None
-        if not self.owner.is_ours(recipient.domain):
-            raise StreamError("host-unknown", "this server is not responsible for that domain")
-        children = tuple(map(_renamed, children))
-        stanza = Stanza(kind, to_client(raw), attributes, children, recipient, from_)
-        lang = self._lang if stanza.lang is None else b""
-        if from_ != sender:
-            stanza.stamp(b" from='" + from_.attribute + b"'" + lang, from_)
-        elif lang and stanza.raw.startswith(b"<" + kind.encode()):
-            cut = len(kind) + 1
-            stanza.raw = stanza.raw[:cut] + lang + stanza.raw[cut:]
-        return stanza
 
     def _other_element(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
         if name.startswith(_SM):
@@ -289,8 +262,3 @@ class Link:
         if not self.ended:
             self.ended = True
             self.owner.ended(self)
-
-
-def _renamed(name: str) -> str:
-    """The expanded name of a child that changes its namespace with its stanza."""
-    return "jabber:client" + name[_PREFIX:] if name.startswith("jabber:server ") else name

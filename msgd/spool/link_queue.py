@@ -70,7 +70,7 @@ class LinkQueue:
         self.ids.last = max(self.ids.last, last)
         for number, (ours, theirs, count, size) in enumerate(rows):
             outbox = self.outbox(JID.parse(ours), JID.parse(theirs))
-            outbox.waits(count, size)
+            outbox.backlog.waits(count, size)
             self.clock.callLater(number * _SPREAD / len(rows), outbox.attempt)
         return sum(row[2] for row in rows)
 
@@ -105,8 +105,8 @@ class LinkQueue:
             return False
         options = self.options
         if (
-            outbox.count >= options.most_messages
-            or outbox.size + len(stanza.raw) > options.most_bytes
+            outbox.backlog.count >= options.most_messages
+            or outbox.backlog.size + len(stanza.raw) > options.most_bytes
             or self._commit.unwritten > _UNWRITTEN
         ):
             self.fail(stanza, StanzaError("resource-constraint", "too much waits for that server"))
@@ -160,7 +160,7 @@ class LinkQueue:
             return
         outbox = self.find(entry.ours, entry.theirs)
         if outbox is not None:
-            outbox.stored(entry)
+            outbox.backlog.stored(entry)
 
     def not_stored(self) -> None:
         """The database took nothing; it is tried again."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -20,11 +19,10 @@ from twisted.logger import Logger
 
 from msgd.negotiation.link_outcome import LinkFault
 from msgd.routing.destination import is_told
-from msgd.spool import link_store
+from msgd.spool.backlog import Backlog
 from msgd.spool.delay import with_delay
 from msgd.spool.entry import accepted_at, id_at
 from msgd.spool.link_entry import LinkEntry
-from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
@@ -42,9 +40,6 @@ _LONGEST_PAUSE: Final = 3600.0
 _REST: Final = 10.0
 #: Seconds that a link has to last, or something has to be acknowledged on it.
 _SOON: Final = 30.0
-#: Messages in memory that nobody has been sent; more stay in the database only. And rows read at once.
-_UNSENT: Final = 1000
-_PAGE: Final = 200
 #: Stanzas, and their bytes, that wait in memory for a link that is being made.
 _FLEETING: Final = 1000
 _FLEETING_BYTES: Final = 1024 * 1024
@@ -58,8 +53,8 @@ class Outbox:
     def __init__(self, queue: LinkQueue, ours: JID, theirs: JID) -> None:
         self.ours, self.theirs = ours, theirs
         self.link: Link | None = None
-        #: Messages that are kept, and their bytes.
-        self.count = self.size = 0
+        #: Messages that are kept.
+        self.backlog = Backlog(queue, ours, theirs)
         #: Failed attempts since the last link, and why the last one failed.
         self.failures = 0
         self.fault: LinkFault | None = None
@@ -67,10 +62,6 @@ class Outbox:
         self.previous: LinkManagement | None = None
         self._queue = queue
         self._clock: Any = queue.clock
-        self._held: dict[int, LinkEntry] = {}  # in memory, on their way or not
-        self._unsent: deque[LinkEntry] = deque()
-        self._complete = True  # all that is kept is in memory; else rows behind `_read_upto` are not
-        self._read_upto = 0
         self._reading = False
         self._fleeting: deque[tuple[int, float, Stanza]] = deque()  # with an id for the order, and a deadline
         self._fleeting_size = 0
@@ -96,29 +87,19 @@ class Outbox:
     @property
     def idle(self) -> bool:
         """Nothing hangs on it."""
-        return not (
-            self.link or self.count or self._held or self._fleeting or self._connecting or self._retry
-        )
+        return not (self.link or not self.backlog.idle or self._fleeting or self._connecting or self._retry)
 
     # -- what comes ----------------------------------------------------------------------------
 
-    def waits(self, count: int, size: int) -> None:
-        """At the start: so much is in the database."""
-        self.count, self.size = count, size
-        self._complete = False
-
     def keep(self, entry: LinkEntry) -> None:
         """A message that is kept."""
-        self.count += 1
-        self.size += entry.size
-        self._held[entry.id] = entry
-        self._unsent.append(entry)
+        self.backlog.add(entry)
         self._go_on()
 
     def pass_on(self, id: int, stanza: Stanza) -> None:
         """A stanza that nobody keeps."""
         link = self.link
-        if link is not None and link.sends and not self._unsent and self._complete and not self._fleeting:
+        if link is not None and link.sends and self.backlog.sent and not self._fleeting:
             link.send(stanza.raw)
             return
         if link is None and not self._connecting and not self._may_try():
@@ -182,7 +163,7 @@ class Outbox:
 
     def _connected(self, _: object) -> None:
         self._connecting = False
-        if self.link is None and (self.count or self._fleeting):
+        if self.link is None and (self.backlog.count or self._fleeting):
             self._try_later()  # it broke at once
 
     def _not_connected(self, failure: Any) -> None:
@@ -198,7 +179,7 @@ class Outbox:
         self._failed_at = self._clock.seconds()
         while self._fleeting:
             self._give_back(self._take_fleeting(), self._error())
-        if self.count:
+        if self.backlog.count:
             if (
                 self.fault is not None
                 and self.fault.stage in ("dns", "policy")
@@ -218,7 +199,7 @@ class Outbox:
 
     def _try_again(self) -> None:
         self._retry = None
-        if self.count:
+        if self.backlog.count:
             self.attempt()
         else:
             self._queue.cool(self)
@@ -231,7 +212,7 @@ class Outbox:
             self._retry.cancel()
             self._retry = None
         if not resumed:
-            self._unsent = deque(self._held[id] for id in sorted(self._held))
+            self.backlog.send_again()
         self.pump()
 
     def unlinked(self) -> None:
@@ -241,7 +222,7 @@ class Outbox:
             self.failures += 1
         else:
             self.failures = 0
-        if self.count or self._fleeting:
+        if self.backlog.count or self._fleeting:
             self._failed_at = self._clock.seconds() - _REST
             self._try_later()
         else:
@@ -249,33 +230,30 @@ class Outbox:
 
     def pump(self) -> None:
         """Send what can be sent."""
-        link = self.link
+        link, backlog = self.link, self.backlog
         while link is not None and link.sends and not self._reading:
-            unsent = self._unsent
-            while unsent and unsent[0].done:
-                unsent.popleft()
-            entry = unsent[0] if unsent else None
-            if not self._complete and (entry is None or entry.id > self._read_upto):
+            if backlog.unread:
                 self._read()
                 return
+            entry = backlog.first
             if self._fleeting and (entry is None or self._fleeting[0][0] < entry.id):
                 link.send(self._take_fleeting().raw)
                 continue
             if entry is None or link.congested:
                 return
-            unsent.popleft()
-            late = self._clock.seconds() - accepted_at(entry.id) >= _NOTICED
-            if late and entry.raw.endswith(b"</message>"):
-                entry.raw = with_delay(entry.raw, entry.id, self.ours)
-            link.send_kept(entry)
-            if link.management is None:
-                self._queue.prove_soon(link, entry)
+            self._send(link, backlog.take())
 
-    # -- the database --------------------------------------------------------------------------
+    def _send(self, link: Link, entry: LinkEntry) -> None:
+        late = self._clock.seconds() - accepted_at(entry.id) >= _NOTICED
+        if late and entry.raw.endswith(b"</message>"):
+            entry.raw = with_delay(entry.raw, entry.id, self.ours)
+        link.send_kept(entry)
+        if link.management is None:
+            self._queue.prove_soon(link, entry)
 
     def _read(self) -> None:
         self._reading = True
-        Deferred.fromCoroutine(self._read_page()).addErrback(
+        Deferred.fromCoroutine(self.backlog.read()).addErrback(
             lambda failure: _log.failure("the queue of a link cannot be read", failure)
         ).addBoth(self._read_done)
 
@@ -283,53 +261,9 @@ class Outbox:
         self._reading = False
         self.pump()
 
-    async def _read_page(self) -> None:
-        """Bring the next rows into memory."""
-        deleting = set(self._queue.deleting)
-        try:
-            rows, corrupt, last = await self._queue.database.read(
-                partial(
-                    link_store.page, ours=self.ours, theirs=self.theirs, after=self._read_upto, most=_PAGE
-                )
-            )
-            if corrupt:
-                _log.error("{count} stored messages are damaged and were set aside", count=len(corrupt))
-                self.count -= len(corrupt)
-                await self._queue.database.write(
-                    partial(link_store.set_aside, ours=self.ours, theirs=self.theirs, ids=corrupt)
-                )
-        except DatabaseError as error:
-            _log.error("the queue of a link waits: {kind}", kind=type(error).__name__)
-            pause: Deferred[None] = Deferred()
-            self._clock.callLater(1.0, pause.callback, None)
-            await pause
-            return
-        for id, raw in rows:
-            if id in self._held or id in deleting or id in self._queue.deleting:
-                continue
-            entry = LinkEntry(id, self.ours, self.theirs, raw)
-            entry.stored = True
-            self._held[id] = entry
-            self._unsent.append(entry)
-        self._unsent = deque(sorted(self._unsent, key=lambda entry: entry.id))
-        self._read_upto = last
-        self._complete = not last
-
-    def stored(self, entry: LinkEntry) -> None:
-        """Its row is committed. Of many that wait only the first stay in memory."""
-        unsent = self._unsent
-        while len(unsent) > _UNSENT and unsent[-1].stored:
-            dropped = unsent.pop()
-            self._held.pop(dropped.id, None)
-            last = unsent[-1].id
-            self._read_upto = last if self._complete else min(self._read_upto, last)
-            self._complete = False
-
     def acknowledged(self, entry: LinkEntry) -> None:
         """The other server has it, or its sender got it back."""
-        self._held.pop(entry.id, None)
-        self.count -= 1
-        self.size -= entry.size
+        self.backlog.acknowledged(entry)
         if self.link is not None:
             self.failures = 0
 
@@ -340,21 +274,19 @@ class Outbox:
         )
 
     async def _give_up(self, before: int) -> None:
-        error = self._error()
+        error, backlog = self._error(), self.backlog
         count = 0
         while self.link is None:
-            while self._unsent and self._unsent[0].id < before:
-                entry = self._unsent.popleft()
-                if not entry.done:
-                    count += 1
-                    self._give_back(Stanza.from_bytes(entry.raw), error)
-                    self._queue.acknowledged(entry)
-            if self._complete or self._reading or self._read_upto >= before:
-                break
-            if self._unsent and self._unsent[0].id <= self._read_upto:
+            entry = backlog.first
+            if entry is not None and entry.id < before and not backlog.unread:
+                count += 1
+                self._give_back(Stanza.from_bytes(backlog.take().raw), error)
+                self._queue.acknowledged(entry)
+                continue
+            if not backlog.unread or self._reading or backlog.ends_before(before):
                 break
             self._reading = True
-            await self._read_page()
+            await backlog.read()
             self._reading = False
         if count:
             _log.info("{count} messages to another server came back", count=count)
