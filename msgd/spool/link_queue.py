@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Bytes that are not written yet. More is refused: the disk does not keep up, or fails.
 _UNWRITTEN: Final = 64 * 1024 * 1024
+#: Pairs of domains for which something waits, or a link is there. Each is some KiB.
+_MOST_PAIRS: Final = 10_000
 #: Seconds between two looks at what was sent to servers without stream management.
 _PROVE_AGAIN: Final = 1.0
 #: Seconds over which what waits at the start is spread.
@@ -99,7 +101,11 @@ class LinkQueue:
     def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
         """Take a stanza for another server. True when `receipt` was taken over."""
         assert stanza.to is not None and stanza.from_ is not None  # the router's part
-        outbox = self.outbox(stanza.from_.domain_jid, stanza.to.domain_jid)
+        pair = stanza.from_.domain_jid, stanza.to.domain_jid
+        if pair not in self._outboxes and len(self._outboxes) >= _MOST_PAIRS:
+            self.fail(stanza, StanzaError("resource-constraint", "too many other servers"))
+            return False
+        outbox = self.outbox(*pair)
         if not lasting(stanza):
             outbox.pass_on(self.ids.next(), stanza)
             return False

@@ -190,7 +190,8 @@ class Outbox:
                 lifetime = self._queue.options.lifetime * 3600
                 self.give_up(id_at(self._clock.seconds() - lifetime))
             self._try_later()
-        self._queue.cool(self)
+        # Remembered for some time, so that not each stanza is a reason for an attempt.
+        self._clock.callLater(_REST, self._queue.cool, self)
 
     def _try_later(self) -> None:
         if self._retry is None and not self._connecting and self.link is None:
