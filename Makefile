@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: run demo test lint conf clean
 
 run: $(VENV)/.installed
-	@$(BIN)/msgd serve --domain localhost --data data $(ARGS)
+	@$(BIN)/msgd serve --domain localhost --data data --set federation.enabled=false $(ARGS)
 
 demo: $(VENV)/.installed
 	@$(BIN)/msgd demo

@@ -19,6 +19,7 @@ from msgd.clients import Clients
 from msgd.components import Components
 from msgd.config import Config
 from msgd.console.listeners import Console
+from msgd.links import Links
 from msgd.observe import log
 from msgd.routing.legacy_session import LegacySession
 from msgd.routing.liveness import Liveness
@@ -39,6 +40,7 @@ from msgd.vitals import Vitals
 from msgd.wire.certificates import certificate_for
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
+from msgd.wire.link_tls import make_link_context
 from msgd.wire.listening import ListeningPort
 from msgd.wire.tls import ServerContexts, make_context
 from msgd.xeps import ALL
@@ -127,6 +129,16 @@ class Server:
         self.ports: dict[str, list[Port]] = {"client": [], "client-tls": [], "component": []}
         self.doors: list[ListeningPort] = []
         self.vitals = Vitals(self)
+
+        # other servers
+        self.link_contexts = ServerContexts()
+        self.links: Links | None = None
+        if config.federation.enabled:
+            self.link_contexts.replace(load_contexts(config, make_link_context))
+            key = self.database.write_now(lambda c: secret(c, "dialback"))
+            self.links = Links(config, reactor, self.router, self.link_contexts, key)
+            table.elsewhere = self.links
+
         self.console = Console(self)
         log.name_users(self.database.write_now(lambda c: secret(c, log.SECRET)), config.log.jids)
         self.database.on_fault.append(_storage_fails)
@@ -144,10 +156,15 @@ class Server:
         self.expiry.start()
         self.archive.start()
         self.liveness.start()
+        if self.links is not None:
+            self.links.start()
         listen = self.config.listen
         for address in listen.addresses:
             self._listen("client", address, listen.client, self.clients.accepted)
             self._listen("client-tls", address, listen.client_tls, self.clients.accepted_direct)
+            if self.links is not None:
+                self._listen("server", address, listen.server, self.links.accepted_plain)
+                self._listen("server-tls", address, listen.server_tls, self.links.accepted_direct)
         self._listen_for_components()
         self.console.start()
         self.vitals.start()
@@ -167,7 +184,7 @@ class Server:
         if port is None:
             return
         listening = ListeningPort(self.reactor, address, port, accepted, admits=self.clients.admits)
-        self.ports[name].append(listening)
+        self.ports.setdefault(name, []).append(listening)
         self.doors.append(listening)
         listening.start()
 
@@ -199,6 +216,10 @@ class Server:
     def reconfigure(self, config: Config, changed: list[str]) -> None:
         """Use a new configuration without dropping anyone. Raises when a certificate is no good."""
         contexts = load_contexts(config)
+        if self.links is not None:
+            link_contexts = load_contexts(config, make_link_context)
+            self.links.configure(config)
+            self.link_contexts.replace(link_contexts)
         self.contexts.replace(contexts)
         self.config = self.router.config = config
         log.set_level(config.log.level)
@@ -248,6 +269,8 @@ class Server:
                 session.kick(StreamError("system-shutdown"))
         self.components.stop()
         await self._flushed(deadline)
+        if self.links is not None:
+            await self.links.stop()
         self.expiry.stop()
         self.archive.stop()
         self.liveness.stop()
@@ -272,6 +295,8 @@ class Server:
         # A message may still wait for its recipient to be looked up, and is then to be stored.
         await self.router.table.settled()
         await self.spool.flushed()
+        if self.links is not None:
+            await self.links.queue.flushed()
 
     # -- sessions over a restart ---------------------------------------------------------------
 
@@ -304,7 +329,9 @@ def _write_sessions(connection: Connection, rows: list[dict[str, Any]]) -> None:
     connection.run_many(_INSERT_SESSION, rows)
 
 
-def load_contexts(config: Config) -> dict[str, SSL.Context]:
+def load_contexts(
+    config: Config, make: Callable[[str, str, str], SSL.Context] = make_context
+) -> dict[str, SSL.Context]:
     """The TLS contexts of all domains; a certificate that is the server's to make is made.
 
     Raises `CertificateError`, one line that names the file and the remedy.
@@ -312,7 +339,7 @@ def load_contexts(config: Config) -> dict[str, SSL.Context]:
     contexts = {}
     for domain in config.domains:
         certificate, key = certificate_for(config, domain)
-        contexts[domain] = make_context(str(certificate), str(key), config.tls.minimum)
+        contexts[domain] = make(str(certificate), str(key), config.tls.minimum)
     return contexts
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from msgd.limits import (
     Archive,
+    Federation,
     Limits,
     Overload,
     Ping,
@@ -65,6 +66,7 @@ class Config:
     stream_management: StreamManagement = StreamManagement()
     spool: Spool = Spool()
     archive: Archive = Archive()
+    federation: Federation = Federation()
     ping: Ping = Ping()
     limits: Limits = Limits()
     overload: Overload = Overload()

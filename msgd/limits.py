@@ -24,6 +24,7 @@ nodes and items, 1,023 characters, subscriptions, members and outcasts of a node
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from msgd.options import option
 
@@ -253,6 +254,108 @@ class Spool:
         Whoever was away for a season finds everything.""",
         unit="days",
         maximum=3650,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """Links to other servers. They always speak TLS."""
+
+    enabled: bool = option(
+        True, "Exchange messages with other servers; else their addresses do not exist.", restart=True
+    )
+    allow: tuple[str, ...] = option(
+        (), """The only domains to have links with; "*.example.org" are all below it. Empty: all."""
+    )
+    block: tuple[str, ...] = option((), "Domains to have no links with, written likewise.")
+    dialback: tuple[str, ...] = option(
+        (),
+        """Domains whose servers need no certificate that proves who they are: that DNS leads to them is
+        enough (XEP-0220). Who can forge DNS can then pretend to be them. "*" are all.""",
+    )
+    authorities: Path | None = option(
+        None,
+        "A file with the authorities that vouch for other servers (PEM). Empty: those of the system.",
+    )
+    resolvers: tuple[str, ...] = option(
+        (),
+        """DNS servers to ask, as "address" or "address:port". Empty: those of the system.""",
+        restart=True,
+    )
+    private_addresses: bool = option(
+        False,
+        """Connect to addresses in private networks and on this machine, when DNS leads there. Strangers
+        write into DNS what they like, and may so reach what is not meant for them.""",
+    )
+    lifetime: int = option(
+        48,
+        """How long messages to a server that cannot be reached are kept and tried again; then they come
+        back with an error.""",
+        unit="hours",
+        minimum=1,
+        maximum=24 * 30,
+    )
+    patience: int = option(
+        20,
+        """How long presence and questions wait for a link that is being made; nobody keeps them longer.""",
+        unit="seconds",
+        minimum=1,
+        maximum=120,
+    )
+    attempt_time: int = option(
+        60,
+        "How long one attempt to make a link may take, with all addresses of a server.",
+        unit="seconds",
+        minimum=5,
+        maximum=600,
+    )
+    idle: int = option(
+        900,
+        "A link on which nothing is sent for so long is closed; the next stanza opens another.",
+        unit="seconds",
+        minimum=10,
+        maximum=86400,
+    )
+    resume: int = option(
+        300,
+        """How long a link that broke can be resumed by the other server (XEP-0198); 0: not at all.""",
+        unit="seconds",
+        maximum=86400,
+    )
+    most_messages: int = option(
+        10_000,
+        """Messages that wait for one domain; what comes then is returned at once. A room in another
+        place that is down for a night, and a flood still fits on the disk.""",
+        unit="messages",
+        minimum=10,
+    )
+    most_bytes: int = option(
+        50 * MEBIBYTE,
+        "The size of the messages that wait for one domain.",
+        unit="bytes",
+        minimum=MEBIBYTE,
+    )
+    stanza_size: int = option(
+        512 * 1024,
+        """The largest stanza of another server: twice that of a client, as servers add to what they
+        forward.""",
+        unit="bytes",
+        minimum=10_000,
+        maximum=16 * MEBIBYTE,
+    )
+    bytes_per_second: int = option(
+        0,
+        """What the servers of one domain may send on average; 0: no limit. More is read later, nothing is
+        lost.""",
+        unit="bytes per second",
+        maximum=1024 * MEBIBYTE,
+    )
+    incoming: int = option(
+        10,
+        "Streams that one domain may have to this server at a time; a usual one has one or two.",
+        unit="streams",
+        minimum=1,
+        maximum=1000,
     )
 
 

@@ -15,7 +15,7 @@ from msgd.options import option
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where clients connect to."""
+    """Where clients and other servers connect to."""
 
     addresses: tuple[str, ...] = option(
         ("0.0.0.0", "::"),
@@ -31,6 +31,19 @@ class Listen:
     client_tls: int | None = option(
         5223,
         "The port for clients that begin with TLS (XEP-0368); false: none.",
+        maximum=65535,
+        restart=True,
+    )
+    server: int | None = option(
+        5269,
+        "The port for other servers, which begin in the clear and go over to TLS; false: none.",
+        maximum=65535,
+        restart=True,
+    )
+    server_tls: int | None = option(
+        5270,
+        """The port for other servers that begin with TLS (XEP-0368); false: none. Who is to use it reads so
+        in DNS: `_xmpps-server._tcp`.""",
         maximum=65535,
         restart=True,
     )

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from msgd.accounts.credentials import HASHES, LEAST_ITERATIONS, Verifier, derive
 from msgd.console.client import NoConsole, ask
@@ -99,6 +100,8 @@ class Msgd:
     ) -> None:
         self.data = data
         self.domain = domain
+        #: Of transcripts with other servers: who issues their certificates.
+        self.authority: Any = None
         self.environment = dict(environment or {})
         if movable:
             self.environment["MSGD_TEST_CLOCK"] = "1"
@@ -121,6 +124,10 @@ class Msgd:
             "listen.client": "listen.client = 0",
             "listen.client_tls": "listen.client_tls = 0",
             "listen.component": "listen.component = 0",
+            "listen.server": "listen.server = false",
+            "listen.server_tls": "listen.server_tls = false",
+            # Names of other domains are asked of nobody's DNS.
+            "federation.enabled": "federation.enabled = false",
             # Every actor comes from one address, and many log in wrongly on purpose.
             "login.failures_per_address": "login.failures_per_address = 10000",
         }
@@ -177,9 +184,10 @@ class Msgd:
         assert self.process is not None
         return self.process.pid
 
-    def address(self, direct: bool = False) -> tuple[str, int]:
-        """Where clients connect: the STARTTLS port, or the one with TLS from the start."""
-        host, _, port = self.ready["client-tls" if direct else "client"].rpartition(":")
+    def address(self, direct: bool = False, servers: bool = False) -> tuple[str, int]:
+        """Where clients, or other servers, connect: STARTTLS, or TLS from the start."""
+        name = ("server" if servers else "client") + ("-tls" if direct else "")
+        host, _, port = self.ready[name].rpartition(":")
         return host.strip("[]"), int(port)
 
     def component_address(self) -> tuple[str, int]:

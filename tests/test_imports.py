@@ -14,7 +14,10 @@ COMMON = ("coroutines", "options", "limits", "sections", "config", "observe", "s
 #: The way of a stanza, and what stands around it.
 WAY = ("wire", "accounts", "negotiation", "routing", "spool", "xeps", "console")
 #: What puts it all together.
-TOP = ("clients", "components", "readings", "signals", "vitals", "app", "sample", "cli", "__main__")
+TOP = (
+    "clients", "components", "link_door", "links", "readings", "signals", "vitals", "app", "sample", "cli",
+    "__main__",
+)  # fmt: skip
 ORDER = (*COMMON, *WAY, *TOP)
 #: What modules below xeps/ may use of routing/: the public interface of extensions, and for the
 #: names of types whatever it needs.

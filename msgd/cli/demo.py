@@ -103,7 +103,12 @@ class _Demo:
     @contextmanager
     def _server(self) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
         """A server process, and where it speaks TLS."""
-        settings = ["listen.addresses=['127.0.0.1']", "listen.client=0", "listen.client_tls=0"]
+        settings = [
+            "listen.addresses=['127.0.0.1']",
+            "listen.client=0",
+            "listen.client_tls=0",
+            "federation.enabled=false",
+        ]
         arguments = [word for setting in settings for word in ("--set", setting)]
         with self._log.open("a") as log:
             process = subprocess.Popen(

@@ -57,6 +57,8 @@ def port_faults(config: Config) -> list[Fault]:
         ("client", "addresses", listen.addresses),
         ("client_tls", "addresses", listen.addresses),
     ]
+    if config.federation.enabled:
+        doors += [(key, "addresses", listen.addresses) for key in ("server", "server_tls")]
     if config.components:
         doors.append(("component", "component_addresses", listen.component_addresses))
     for key, place, addresses in doors:
@@ -66,7 +68,8 @@ def port_faults(config: Config) -> list[Fault]:
             if found:
                 what, remedy, wrong = found
                 key = place if wrong else key
-                faults.append(Fault(_file(config), f"listen.{key}", what, remedy))
+                fault = Fault(_file(config), f"listen.{key}", what, remedy)
+                faults += [fault] if fault not in faults else []
     if config.listen.metrics:
         found = _port_fault(config.listen.metrics_address, config.listen.metrics)
         if found:

@@ -90,6 +90,8 @@ def _for_people(config: Config, ports: dict[str, list[tuple[str, int]]]) -> list
         "client-tls": "clients with direct TLS",
         "component": "components",
         "metrics": "metrics over HTTP",
+        "server": "servers with STARTTLS",
+        "server-tls": "servers with direct TLS",
     }
     lines = [f"msgd serves {', '.join(config.domains)}, with its data in {config.data}"]
     for name, listed in ports.items():

@@ -22,6 +22,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]  # has no
 from msgd.console import (
     commands_components,
     commands_devices,
+    commands_links,
     commands_nodes,
     commands_push,
     commands_server,
@@ -45,8 +46,8 @@ _PENALTY: Final = 2.0
 _HIDE, _SHOW = b"\xff\xfb\x01", b"\xff\xfc\x01"  # telnet: the server will (not) echo
 #: The modules that declare commands; imported for that.
 COMMANDS: Final = (
-    commands_components, commands_devices, commands_nodes, commands_push, commands_server, commands_sessions,
-    commands_spool, commands_users,
+    commands_components, commands_devices, commands_links, commands_nodes, commands_push, commands_server,
+    commands_sessions, commands_spool, commands_users,
 )  # fmt: skip
 
 

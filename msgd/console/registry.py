@@ -48,6 +48,7 @@ class Server(Protocol):
     accounts: Accounts
     router: Router
     spool: Spool
+    links: Any  # msgd.links.Links; None where there are none
     started: float
     stopping: bool
     stop: Callable[[float], None]

@@ -15,7 +15,7 @@ def checked(header: Header, server: Server) -> JID:
     """The domain of ours that a client's header is for. Raises StreamError for a wrong one."""
     if header.namespace != CLIENT_NAMESPACE:
         raise StreamError("invalid-namespace", "this port is for clients")
-    if not _version_is_1(header.version):
+    if not version_is_1(header.version):
         raise StreamError("unsupported-version", "version 1.0 is spoken here")
     if not header.to:
         raise StreamError("improper-addressing", "the stream header needs a 'to'")
@@ -49,7 +49,7 @@ def own_header(domain: str, to: str | None) -> bytes:
     ).encode()
 
 
-def _version_is_1(version: str | None) -> bool:
+def version_is_1(version: str | None) -> bool:
     """RFC 6120 §4.7.5: at least 1.0; a greater one is answered with 1.0."""
     major, _, minor = (version or "0.9").partition(".")
     return major.isascii() and major.isdigit() and minor.isdigit() and int(major[:9]) >= 1

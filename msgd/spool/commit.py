@@ -10,16 +10,18 @@ gets fewer and larger ones, never a queue of them.
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from msgd.spool import store
-from msgd.spool.entry import Entry
-from msgd.spool.store import Gone
-from msgd.spool.window import Window
-from msgd.storage.database import Conflict, Database
+from msgd.spool.window import E, Window
+from msgd.storage.database import Conflict, Connection, Database
+
+_Told = TypeVar("_Told", contravariant=True)
+#: Writes entries and deletes others (their `gone`) in one transaction.
+Write = Callable[[Connection, list[E], list[Any]], None]
 
 _log = Logger("msgd.spool")
 #: Seconds until a batch that the database did not take is offered again.
@@ -28,32 +30,43 @@ _RETRY: Final = 1.0
 _LONG: Final = 5
 
 
-class Owner(Protocol):
+class Owner(Protocol[_Told]):
     """Who is told what becomes of the entries."""
 
     def prove(self, awaited_only: bool) -> None:
         """A window is over: what turns out to be delivered need not be written."""
 
-    def stored(self, entry: Entry) -> None:
+    def stored(self, entry: _Told) -> None:
         """The entry's row is committed."""
 
     def not_stored(self) -> None:
         """The database took nothing; it is tried again."""
 
 
-class GroupCommit:
-    """The way of the spool's entries into the database, and out of it."""
+class GroupCommit(Generic[E]):
+    """The way of entries into the database, and out of it."""
 
-    def __init__(self, database: Database, clock: Any, window: float, batch: int, owner: Owner) -> None:
-        """`window` in seconds; `batch` entries end it early."""
+    def __init__(
+        self,
+        database: Database,
+        clock: Any,
+        window: float,
+        batch: int,
+        owner: Owner[E],
+        write: Write[E],
+    ) -> None:
+        """`window` in seconds; `batch` entries end it early. `write` does what is done in the database."""
+        self._store = write
         self._database = database
         self._clock = clock
         self._owner = owner
-        self._short = Window(clock, window, batch, lambda: owner.prove(awaited_only=True), self._go_on)
-        self._long = Window(
+        self._short: Window[E] = Window(
+            clock, window, batch, lambda: owner.prove(awaited_only=True), self._go_on
+        )
+        self._long: Window[E] = Window(
             clock, window * _LONG, batch * _LONG, lambda: owner.prove(awaited_only=False), self._go_on
         )
-        self._gone: list[Gone] = []
+        self._gone: list[Any] = []
         #: Ids whose rows are to go but may still be read.
         self.deleting: set[int] = set()
         self._retrying: Any = None
@@ -86,16 +99,16 @@ class GroupCommit:
         """Bytes that are not written yet."""
         return self._short.size + self._long.size + self._writing
 
-    def add(self, entry: Entry, awaited: bool) -> None:
+    def add(self, entry: E, awaited: bool) -> None:
         """Write the entry when its window is over, if it is not `done` by then, or to be archived."""
         # What retracts another waits as long as that one may, so as not to be written before it.
         if entry.filing is not None and entry.filing.retracts:
             awaited = False
         (self._short if awaited else self._long).add(entry)
 
-    def delete(self, entry: Entry) -> None:
+    def delete(self, entry: E) -> None:
         """Delete the row of a stored entry, or leave it to the archive, with the next batch."""
-        self._gone.append((entry.account.id, entry.id, entry.archived))
+        self._gone.append(entry.gone)
         self.deleting.add(entry.id)
         self._long.begin()
 
@@ -128,17 +141,17 @@ class GroupCommit:
         if entries or gone:
             self._write(entries, gone)
 
-    def _write(self, entries: list[Entry], gone: list[Gone]) -> None:
+    def _write(self, entries: list[E], gone: list[Any]) -> None:
         for entry in entries:
             entry.writing = True
         self.under_way += 1
         self._writing += sum(entry.size for entry in entries)
         self._database.write_soon(
-            lambda connection: store.write(connection, entries, gone),
+            lambda connection: self._store(connection, entries, gone),
             lambda error: self._written(entries, gone, error),
         )
 
-    def _written(self, entries: list[Entry], gone: list[Gone], error: Exception | None) -> None:
+    def _written(self, entries: list[E], gone: list[Any], error: Exception | None) -> None:
         self.under_way -= 1
         for entry in entries:
             self._writing -= entry.size
@@ -163,16 +176,16 @@ class GroupCommit:
         elif self._short.due or self._long.due:
             self._go_on()
 
-    def _committed(self, entries: list[Entry], gone: list[Gone]) -> None:
+    def _committed(self, entries: list[E], gone: list[Any]) -> None:
         self.written += len(entries)
         if self.failing:
             self.failing = False
             _log.info("messages are stored again")
         for entry in entries:
             self._owner.stored(entry)
-        self.deleting.difference_update(id for _, id, _ in gone)
+        self.deleting.difference_update(each[1] for each in gone)
 
-    def _failed(self, entries: list[Entry], gone: list[Gone]) -> None:
+    def _failed(self, entries: list[E], gone: list[Any]) -> None:
         """The database took nothing: keep all of it, tell nobody it is safe, try again."""
         self._short.give_back(entries)
         self._gone += gone
@@ -187,7 +200,7 @@ class GroupCommit:
         self._retrying = None
         self._all_due()
 
-    def _given_up(self, entries: list[Entry]) -> None:
+    def _given_up(self, entries: list[E]) -> None:
         """Their account was deleted."""
         for entry in entries:
             _log.info("an entry for an account that is gone was dropped")

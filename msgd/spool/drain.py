@@ -17,11 +17,11 @@ from twisted.logger import Logger
 
 from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
-from msgd.spool import archive_store, store
+from msgd.spool import store
+from msgd.spool.delay import with_delay
 from msgd.spool.entry import Entry, accepted_at
 from msgd.spool.showing import show_delivered
 from msgd.storage.database import DatabaseFault
-from msgd.wire.xml import escape
 
 if TYPE_CHECKING:
     from msgd.routing.router import Router
@@ -36,7 +36,6 @@ _PAGE_BYTES: Final = 256 * 1024
 _RETRY: Final = 2.0
 #: Seconds after which a message that waited only in memory says since when.
 _NOTICED: Final = 1.0
-_END: Final = b"</message>"
 
 
 class Drain:
@@ -186,12 +185,3 @@ class Drain:
         if mailbox.waiting:
             mailbox.waiting = {i: e for i, e in mailbox.waiting.items() if not e.stored} or None
         self._router.table.cool(self._account)
-
-
-def with_delay(raw: bytes, id: int, domain: str) -> bytes:
-    """The stanza of the entry `id` with the time at which it was accepted (XEP-0203, XEP-0160 §3)."""
-    stamp = archive_store.stamp(accepted_at(id))
-    delay = f"<delay xmlns='urn:xmpp:delay' from='{escape(domain)}' stamp='{stamp}'/>".encode()
-    if raw.endswith(delay + _END):
-        return raw  # from an attempt before
-    return raw.removesuffix(_END) + delay + _END

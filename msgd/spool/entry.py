@@ -101,6 +101,11 @@ class Entry:
         self.filing: Filing | None = None
         self.waits = True
 
+    @property
+    def gone(self) -> tuple[int, int, bool]:
+        """What `store` has to know to take its row out of what waits."""
+        return self.account.id, self.id, self.archived
+
     def file(self, filing: Filing) -> None:
         """Have it stay in the account's archive."""
         self.archived = True

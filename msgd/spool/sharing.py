@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgd.routing.session import Session
-from msgd.spool.drain import with_delay
+from msgd.spool.delay import with_delay
 from msgd.spool.entry import Copy, Entry
 from msgd.wire.stanza import Stanza
 

@@ -61,7 +61,7 @@ class Spool:
         self._router = router
         self._clock: Any = router.clock
         self._database = router.database
-        self._commit = GroupCommit(router.database, router.clock, window, batch, self)
+        self._commit = GroupCommit(router.database, router.clock, window, batch, self, store.write)
         self.quota = quota
         self.quota_size = quota_size
         self.ids = Ids(self._clock.seconds)

@@ -8,12 +8,33 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from msgd.spool.entry import Entry
+from msgd.spool.entry import Filing
 
 
-class Window:
+class Written(Protocol):
+    """What is written: an entry of an account's mailbox, or one for another server."""
+
+    id: int
+    size: int
+    done: bool
+    writing: bool
+    archived: bool
+    filing: Filing | None
+
+    @property
+    def gone(self) -> tuple[Any, ...]:
+        """What the store has to know to delete it."""
+
+    def settle(self) -> None:
+        """It is safe: the sender may be told."""
+
+
+E = TypeVar("E", bound=Written)
+
+
+class Window(Generic[E]):
     """Entries in the order of their ids; each waits for at most `seconds`, for at least half of that.
 
     Twice in this time, or when `most` wait, `prove` finds out what is delivered; that is forgotten, then
@@ -30,7 +51,7 @@ class Window:
         self._most = self._full = most
         self._prove = prove
         self._over = over
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[E] = deque()
         self._timer: Any = None
         self._seen = 0  # the last entry that was there half a window ago
         self._ripe = 0  # the last entry that is due
@@ -38,7 +59,7 @@ class Window:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: E) -> None:
         """An entry begins to wait."""
         self._entries.append(entry)
         self.size += entry.size
@@ -50,7 +71,7 @@ class Window:
         if self._timer is None:
             self.begin()
 
-    def give_back(self, entries: Iterable[Entry]) -> None:
+    def give_back(self, entries: Iterable[E]) -> None:
         """Entries that were taken are in it again."""
         self._entries = deque(sorted([*entries, *self._entries], key=lambda entry: entry.id))
         self.size = sum(entry.size for entry in self._entries)
@@ -98,7 +119,7 @@ class Window:
         """Something has waited long enough."""
         return bool(self._entries) and self._entries[0].id <= self._ripe
 
-    def take(self) -> list[Entry]:
+    def take(self) -> list[E]:
         """Those that are due leave the window; of them, those that are still not delivered."""
         entries = self._entries
         due = []

@@ -346,3 +346,17 @@ device_token = Table(
     Column("count", BigInteger, nullable=False, server_default=text("-1")),
     ForeignKeyConstraint(["account_id", "device"], ["device.account_id", "device.id"], ondelete="CASCADE"),
 )
+
+#: Messages on their way to other servers, for each pair of domains, prepared. `set_aside` are those whose
+#: bytes do not match their checksum: nobody sends them, an operator may look at them.
+link_queue = Table(
+    "link_queue",
+    metadata,
+    Column("theirs", Text, primary_key=True),
+    Column("ours", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", Integer, nullable=False),
+    Column("checksum", BigInteger, nullable=False),
+    Column("stanza", LargeBinary, nullable=False),
+    Column("set_aside", Boolean, nullable=False, server_default=false()),
+)

@@ -14,7 +14,9 @@ from msgd.wire import expat
 from msgd.wire.errors import StreamError
 from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE
 
-_HEADER: Final = f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
+CLIENT_HEADER: Final = (
+    f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
+)
 #: How often the bytes of one element are read again on a build of expat that holds tokens back.
 _REREADS: Final = 32
 #: Attributes of one element; more serve nobody.
@@ -40,7 +42,7 @@ class Framer:
     __slots__ = ("_events", "_offset", "_parse", "_parser", "count", "failure", "header", "held",
                  "limits", "pending", "rereads")  # fmt: skip
 
-    def __init__(self, header: bytes = _HEADER) -> None:
+    def __init__(self, header: bytes = CLIENT_HEADER) -> None:
         self.header = header
         self.pending = b""  # of the unfinished element
         self.held = b""  # not yet given to expat (only where it holds tokens back)

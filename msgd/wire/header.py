@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from msgd.wire import expat
+from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
 from msgd.wire.framer import MAX_ATTRIBUTES
 from msgd.wire.xml import STREAM_NAMESPACE
@@ -40,8 +41,10 @@ class Header:
     version: str | None
     lang: str | None
     plain: bool
-    """No prefix but `stream` is bound by it, so elements can be forwarded as they are."""
+    """No prefix but `stream` is bound by it, so elements can be forwarded as they are. Between servers
+    `db`, for dialback, is usual too."""
     raw: bytes
+    id: str | None = None
 
 
 @lru_cache(maxsize=256)  # of one kind of client all send the same bytes
@@ -68,6 +71,7 @@ def _usual_header(data: bytes) -> Header | None:
         lang=found.get(b"xml:lang"),
         plain=True,
         raw=b"<stream:stream" + match[1] + b">",
+        id=found.get(b"id"),
     )
 
 
@@ -155,6 +159,13 @@ def _header(name: str, attributes: dict[str, str], prefixes: dict[str, str], raw
         from_=attributes.get("from"),
         version=attributes.get("version"),
         lang=attributes.get("http://www.w3.org/XML/1998/namespace lang"),
-        plain=set(prefixes) == {"", "stream"},
+        plain=prefixes.keys() - _usual_prefixes(prefixes) == {"", "stream"},
         raw=tag,
+        id=attributes.get("id"),
     )
+
+
+def _usual_prefixes(prefixes: dict[str, str]) -> set[str]:
+    """Those that every stream between servers may be read with."""
+    between_servers = prefixes.get("") == SERVER_NAMESPACE
+    return {"db"} if between_servers and prefixes.get("db") == DIALBACK_NAMESPACE else set()

@@ -34,12 +34,14 @@ def _refuse_protocol() -> object:
     return SSL.NO_OVERLAPPING_PROTOCOLS
 
 
-def make_context(certificate: str, key: str, minimum: str = "1.2") -> SSL.Context:
-    """A server's context from a PEM chain and its key (file names).
+def make_context(
+    certificate: str, key: str, minimum: str = "1.2", method: int = SSL.TLS_SERVER_METHOD
+) -> SSL.Context:
+    """A server's context (or of another `method`) from a PEM chain and its key (file names).
 
     Raises `OpenSSL.SSL.Error` or OSError when the files cannot be used.
     """
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context = SSL.Context(method)
     context.set_min_proto_version(_VERSIONS[minimum])
     context.set_cipher_list(_CIPHERS)
     # No compression (CRIME), no renegotiation; idle connections give their buffers back.

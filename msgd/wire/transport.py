@@ -77,7 +77,7 @@ class Connection:
         self._file = accepted.fileno()
         self._tls: SSL.Connection | None = None
         self._handshaking = False
-        self._upgrade: SSL.Context | None = None
+        self._upgrade: Callable[[socket.socket], SSL.Connection] | None = None
         self._out: bytes | list[bytes] | None = None  # gathered in this turn
         self._trailer = b""  # goes behind what was gathered
         self._pending: bytes | bytearray = b""  # what the socket did not take
@@ -131,7 +131,8 @@ class Connection:
             return None
         except SSL.ZeroReturnError:
             return main.CONNECTION_DONE
-        except (SSL.Error, OSError):
+        except (SSL.Error, OSError) as error:
+            self.failed(error)
             return main.CONNECTION_LOST
         self.last_received = self._output.seconds()
         if self.rate_limit is not None:
@@ -291,21 +292,26 @@ class Connection:
         else:
             self.resume_reading(self._held)
 
+    def failed(self, error: Exception) -> None:
+        """Reading failed with `error`; for those who want to know why."""
+
     def start_tls(self, context: SSL.Context) -> None:
         """Speak TLS as soon as what was written so far is out (RFC 6120 §5.4.2.3).
 
         Bytes that arrived in plain text before are the caller's to forget.
         """
-        self._upgrade = context
+        self._go_secure(lambda plain: _accepting(context, plain))
+
+    def _go_secure(self, upgrade: Callable[[socket.socket], SSL.Connection]) -> None:
+        self._upgrade = upgrade
         if self._out is None and not self._pending:
             self._start_tls()
 
     def _start_tls(self) -> None:
-        context, self._upgrade = self._upgrade, None
-        if context is None or self._socket is None:
+        upgrade, self._upgrade = self._upgrade, None
+        if upgrade is None or self._socket is None:
             return
-        self._tls = SSL.Connection(context, self._socket)
-        self._tls.set_accept_state()
+        self._tls = upgrade(self._socket)
         self._handshaking = True
 
     def _secured(self) -> None:
@@ -463,3 +469,10 @@ class Connection:
         if out is None:
             return queued
         return queued + (sum(map(len, out)) if type(out) is list else len(out))
+
+
+def _accepting(context: SSL.Context, plain: socket.socket) -> SSL.Connection:
+    """TLS on a socket, as its server."""
+    tls = SSL.Connection(context, plain)
+    tls.set_accept_state()
+    return tls

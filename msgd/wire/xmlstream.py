@@ -13,28 +13,34 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from msgd.wire.border import LINK_HEADER, SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
-from msgd.wire.framer import Frame, Framer, Limits
+from msgd.wire.framer import CLIENT_HEADER, Frame, Framer, Limits
 from msgd.wire.header import MAX_HEADER, Header, parse_header
 from msgd.wire.xml import parse, serialise
 
-__all__ = ["Frame", "Header", "Limits", "Listener", "XMLStream"]
+__all__ = ["Frame", "Header", "Limits", "LinkStream", "Listener", "XMLStream"]
 
 #: Elements after which the shared framer is replaced.
 _FRAMER_LIFE: Final = 5000
 #: Elements that begin so use no prefix of the header's; a quick test for most.
 _STANDS_ALONE: Final = (b"<message", b"<iq", b"<presence", b"<a ", b"<r ")
 
-_shared = Framer()
 
+class _Pool:
+    """The framer that all streams of one kind share, made inside the header that most of them have."""
 
-def _fresh(leased: bool = False) -> Framer:
-    """Another shared framer; the one before is somebody's now, or done with."""
-    global _shared
-    if not leased:
-        _shared.release()
-    _shared = Framer()
-    return _shared
+    __slots__ = ("framer", "header")
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self.framer = Framer(header)
+
+    def fresh(self, leased: bool = False) -> None:
+        """Share a new one from now on; the one before is somebody's, or done with."""
+        if not leased:
+            self.framer.release()
+        self.framer = Framer(self.header)
 
 
 class Listener(Protocol):
@@ -69,6 +75,8 @@ class XMLStream:
     """
 
     __slots__ = ("_framer", "_own_header", "_unread", "limits", "listener")
+
+    _pool = _Pool(CLIENT_HEADER)
 
     def __init__(self, listener: Listener, limits: Limits) -> None:
         self.listener: Listener | None = listener
@@ -140,31 +148,31 @@ class XMLStream:
         return rest if self._unread is None else b""
 
     def _read_elements(self, data: bytes) -> None:
-        global _shared
         framer = self._framer
+        pool = self._pool
         if framer is None:
             if data.isspace():
                 return
-            framer = _shared
+            framer = pool.framer
             framer.limits = self.limits
             try:
                 frames = framer.feed(data)
             except BaseException:
-                _fresh()
+                pool.fresh()
                 raise
             if not framer.idle or framer.failure is not None:
                 self._framer = framer  # leased until the element is complete
-                _fresh(leased=True)
+                pool.fresh(leased=True)
             elif framer.count > _FRAMER_LIFE or (frames and not frames[-1][0]):
-                _fresh()
+                pool.fresh()
         else:
             framer.limits = self.limits
             frames = framer.feed(data)
             if framer.idle and self._own_header is None and framer.failure is None:
                 self._framer = None
                 if framer.count <= _FRAMER_LIFE and not (frames and not frames[-1][0]):
-                    _shared.release()
-                    _shared = framer
+                    pool.framer.release()
+                    pool.framer = framer
                 else:
                     framer.release()
         for name, attributes, children, raw in frames:
@@ -187,3 +195,19 @@ class XMLStream:
         if self._own_header is None and raw.startswith(local, 1):
             return raw
         return serialise(parse(raw, header=self._own_header))
+
+
+class LinkStream(XMLStream):
+    """The incoming half of a stream between servers.
+
+    Elements are in `jabber:server`, and their bytes are right inside `border.LINK_HEADER`, unless they had
+    to be written again: then inside one without prefixes.
+    """
+
+    __slots__ = ()
+
+    _pool = _Pool(LINK_HEADER)
+
+    def _rewrite(self, name: str, raw: bytes) -> bytes:
+        """Everything but usual stanzas is written with its namespaces, so that it can be read alone."""
+        return serialise(parse(raw, header=self._own_header or LINK_HEADER), SERVER_NAMESPACE)

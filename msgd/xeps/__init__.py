@@ -19,20 +19,25 @@ from msgd.xeps.xep_0153_vcard_avatars import VCardAvatars
 from msgd.xeps.xep_0157_contact_addresses import ContactAddresses
 from msgd.xeps.xep_0160_offline import OfflineMessages
 from msgd.xeps.xep_0163_pep import PersonalEventing
+from msgd.xeps.xep_0178_external import ServerCertificates
+from msgd.xeps.xep_0185_dialback_keys import DialbackKeys
 from msgd.xeps.xep_0191_blocking import Blocking
 from msgd.xeps.xep_0198_stream_management import StreamManagement
 from msgd.xeps.xep_0199_ping import Ping
 from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
 from msgd.xeps.xep_0215_external_services import ExternalServices
+from msgd.xeps.xep_0220_dialback import Dialback
 from msgd.xeps.xep_0223_private_data import PrivateData
 from msgd.xeps.xep_0280_carbons import Carbons
+from msgd.xeps.xep_0288_bidirectional import BidirectionalLinks
 from msgd.xeps.xep_0292_vcard4 import VCard4
 from msgd.xeps.xep_0313_archive import MessageArchive
 from msgd.xeps.xep_0334_hints import ProcessingHints
 from msgd.xeps.xep_0352_client_state import ClientState
 from msgd.xeps.xep_0357_push import Push
 from msgd.xeps.xep_0359_stanza_ids import StanzaIds
+from msgd.xeps.xep_0368_direct_tls import DirectTls
 from msgd.xeps.xep_0377_reporting import Reporting
 from msgd.xeps.xep_0386_bind2 import Bind2
 from msgd.xeps.xep_0388_sasl2 import Sasl2
@@ -58,6 +63,11 @@ ALL: Final[tuple[type[Extension], ...]] = (
     Fast,
     OfflineMessages,
     DelayedDelivery,
+    ServerCertificates,
+    DialbackKeys,
+    Dialback,
+    BidirectionalLinks,
+    DirectTls,
     ProcessingHints,
     StanzaIds,
     # Before anything else sees a stanza.

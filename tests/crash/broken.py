@@ -17,7 +17,7 @@ from typing import Any, Final
 from msgd.routing.account import LiveAccount
 from msgd.routing.session import Session
 from msgd.routing.stream_management import Receipt
-from msgd.spool import drain, store
+from msgd.spool import delay, drain, store
 from msgd.spool.entry import Copy, Entry
 from msgd.spool.spool import Spool
 from msgd.storage.database import Connection
@@ -75,7 +75,7 @@ def _unarchived() -> None:
 
 
 def _new_ids() -> None:
-    with_delay = drain.with_delay
+    with_delay = delay.with_delay
 
     def broken(raw: bytes, id: int, domain: str) -> bytes:
         other = secrets.token_hex(8).encode()

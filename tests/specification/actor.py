@@ -10,7 +10,7 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
@@ -40,8 +40,10 @@ class Server(Protocol):
 
     domain: str
 
-    def address(self, direct: bool = False) -> tuple[str, int]:
-        """Where clients connect: STARTTLS or direct TLS."""
+    authority: Any  # issues certificates to other servers of the cast; None where there are none
+
+    def address(self, direct: bool = False, servers: bool = False) -> tuple[str, int]:
+        """Where clients, or other servers, connect: STARTTLS or direct TLS."""
 
     def component_address(self) -> tuple[str, int]:
         """Where components connect."""

@@ -42,6 +42,7 @@ class Prosody:
     """Prosody 0.12 of the distribution, under a directory of its own."""
 
     domain = "localhost"
+    authority = None
 
     def __init__(self, data: Path, accounts: list[NewAccount]) -> None:
         self.data = data
@@ -62,8 +63,8 @@ class Prosody:
         )  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
-    def address(self, direct: bool = False) -> tuple[str, int]:
-        """STARTTLS or direct TLS port."""
+    def address(self, direct: bool = False, servers: bool = False) -> tuple[str, int]:
+        """STARTTLS or direct TLS port; there is none for servers."""
         return "127.0.0.1", self.direct if direct else self.plain
 
     def component_address(self) -> tuple[str, int]:

@@ -21,9 +21,10 @@ from tests.specification.match import (
     parse_block,
     show,
 )
-from tests.specification.schema import SchemaError
+from tests.specification.remote import RemoteServer
+from tests.specification.schema import SchemaError, check_nothing
 from tests.specification.text import Names, Unbound, unescape
-from tests.specification.transcript import Step, Transcript
+from tests.specification.transcript import Role, Step, Transcript
 
 _WHO = r"(?P<who>[A-Z]\w*)"
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -70,9 +71,7 @@ class Play:
         self.names = Names(transcript.cast, token)
         self.split = split
         self.cast = {
-            name: (ComponentActor if role.is_component else Actor)(
-                role, self.names.local(role), server, check
-            )
+            name: _actor(role, self.names.local(role), server, check)
             for name, role in transcript.cast.items()
         }
         self._numbers = itertools.count(1)
@@ -159,11 +158,14 @@ class Play:
         plain = [actor for actor in plain if actor.bound]
         for sender in plain:
             for recipient in plain:
+                if not _speak(sender, recipient):
+                    continue
                 to = recipient.recipient.full
                 id = f"barrier-{number}-{sender.role.name}"
                 sender.send(f"<iq type='result' id='{id}' to='{to}'{sender.sender}/>")
         for recipient in plain:
-            self._await(recipient, {f"barrier-{number}-{each.role.name}" for each in plain})
+            names = [each.role.name for each in plain if _speak(each, recipient)]
+            self._await(recipient, {f"barrier-{number}-{name}" for name in names})
 
     def _ask(self, actor: Actor, id: str) -> None:
         to = f"to='{self.server.domain}'{actor.sender}"
@@ -284,6 +286,18 @@ class Play:
         actor.await_end()
         self.no_unclaimed(actor)
         actor.bound = False
+
+
+def _actor(role: Role, local: str, server: Server, check: Callable[[Event, Recipient], None]) -> Actor:
+    """Who plays a role."""
+    if role.server:
+        return RemoteServer(role, local, server, check_nothing)
+    return (ComponentActor if role.is_component else Actor)(role, local, server, check)
+
+
+def _speak(one: Actor, other: Actor) -> bool:
+    """Whether our server would pass on what one sends to the other: not between other servers."""
+    return not (one.role.server and other.role.server)
 
 
 def _tag(event: Event) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.harness import Msgd, NewAccount
+from tests.links.net import Authority, NameServer
 from tests.specification.actor import Server
 from tests.specification.peers import Prosody
 from tests.specification.play import Failed, Play, is_step
 from tests.specification.schema import check, check_nothing
-from tests.specification.transcript import Transcript, find, read
+from tests.specification.transcript import FEDERATED, Transcript, find, read
 
 #: More bytes than this are not worth a TLS record each.
 MOST_SPLIT = 6000
@@ -80,6 +81,8 @@ class Stage:
         self._prosody = prosody
         self._shared: dict[tuple[str, ...], Startable] = {}
         self._numbers = itertools.count(1)
+        self._authority: Authority | None = None
+        self._names: NameServer | None = None
 
     def play(self, performance: Performance) -> Play:
         """Play it. Raises Failed. Returns it with the traffic."""
@@ -117,6 +120,9 @@ class Stage:
         accounts = [account for each in audience for account in each.accounts]
         directory = self._data / f"server-{next(self._numbers)}"
         options = audience[0].transcript.options
+        federated = FEDERATED in options
+        if federated:
+            options += self._federation()
         server: Startable
         if self._prosody:
             server = Prosody(directory, accounts)
@@ -125,10 +131,29 @@ class Stage:
                 step.sentence.startswith("The clock") for each in audience for step in each.transcript.steps
             )
             server = Msgd(directory, options, accounts, movable=movable)
+            server.authority = self._authority
         server.start()
         return server
+
+    def _federation(self) -> tuple[str, ...]:
+        """Options for a server that has others beside it: a name server that knows nobody, an authority."""
+        if self._authority is None:
+            self._authority = Authority(self._data / "authority")
+            self._names = NameServer()
+        certificate, key = self._authority.issue("localhost", "localhost")
+        assert self._names is not None  # made with the authority
+        return (
+            f'federation.resolvers = ["127.0.0.1:{self._names.port}"]',
+            f'federation.authorities = "{self._authority.file}"',
+            "listen.server = 0",
+            "listen.server_tls = 0",
+            f'tls.certificate = "{certificate}"',
+            f'tls.key = "{key}"',
+        )
 
     def close(self) -> None:
         """Stop all servers; raises when one does not stop as it should."""
         for server in self._shared.values():
             server.stop()
+        if self._names is not None:
+            self._names.close()

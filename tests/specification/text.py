@@ -31,12 +31,18 @@ class Names:
             if role.is_component:
                 self.values[role.name] = role.domain
                 continue
+            if role.server:
+                first, dot, rest = role.domain.partition(".")
+                self.fresh["", role.domain] = self.values[role.name] = f"{first}-{token}{dot}{rest}"
+                continue
             local = self.fresh.setdefault((role.local, role.domain), f"{role.local}-{token}")
             self.values[role.name] = f"{local}@{role.domain}/{role.resource}"
             self.values[f"{role.name}'s name"] = local
         self._there = [
             (re.compile(rf"(?<![\w.-]){re.escape(local)}@{re.escape(domain)}\b"),
              f"{fresh}@{domain}")
+            if local
+            else (re.compile(rf"(?<![\w.-]){re.escape(domain)}\b"), fresh)
             for (local, domain), fresh in self.fresh.items()
         ]  # fmt: skip
 
@@ -53,7 +59,7 @@ class Names:
     def original(self, text: str) -> str:
         """The other way round, for reports."""
         for (local, domain), fresh in self.fresh.items():
-            text = text.replace(f"{fresh}@{domain}", f"{local}@{domain}").replace(fresh, local)
+            text = text.replace(f"{fresh}@{domain}", f"{local}@{domain}").replace(fresh, local or domain)
         return text
 
     def fill(self, text: str, xml: bool = True) -> str:

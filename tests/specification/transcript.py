@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SPECIFICATION = ROOT / "protocol_spec"
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
-_CAST = re.compile(r"^[-*] ([A-Z]\w*) is (\S+?)((?:, .+?)?)\.?$")
+_CAST = re.compile(r"^[-*] ([A-Z]\w*) is (the server )?(\S+?)((?:, .+?)?)\.?$")
 _COMPONENT = re.compile(r"^[-*] ([A-Z]\w*) is a component (\S+?)((?:, .+?)?)\.?$")
 _HEAD = re.compile(r"^(Proves|Option|Played): (.+?)$")
 _ROWS_OF = re.compile(r"Rows of `([\w./-]+)`(?: where (\w+) is ([\w ]+))?\.")
@@ -29,7 +29,12 @@ _OPTIONS: dict[str, tuple[str, Any]] = {
     "using SASL2": ("sasl2", True),
     "without an account": ("exists", False),
     "disabled": ("disabled", True),
+    "without a certificate": ("certificate", "none"),
 }
+
+
+#: The option of transcripts in which there are other servers.
+FEDERATED = "federation.enabled = true"
 
 
 class TranscriptError(Exception):
@@ -52,6 +57,9 @@ class Role:
     disabled: bool = False
     mechanism: str = "SCRAM-SHA-1"
     password: str = "secret"
+    #: Another server: `domain` is its own, and for whom its certificate is ("" itself, "none" there is none).
+    server: bool = False
+    certificate: str = ""
     #: A component shares a secret with the server, and has no account.
     secret: str = ""
 
@@ -307,19 +315,27 @@ class _Reader:
     def _role(self, line: str) -> None:
         match = _CAST.match(line)
         assert match is not None
-        name, jid, options = match.groups()
+        name, server, jid, options = match.groups()
         bare, _, resource = jid.partition("/")
         local, at, domain = bare.partition("@")
-        if not at:
+        if server:
+            role = Role(name, "", jid, "", exists=False, server=True)
+            if FEDERATED not in self.transcript.options:
+                self.transcript.options += (FEDERATED,)
+        elif at:
+            role = Role(name, local, domain, resource)
+        else:
             raise self._error(f"{name} is not local@domain/resource")
-        role = Role(name, local, domain, resource)
         for option in filter(None, options.split(", ")):
             mechanism = re.fullmatch(r"using (\S+)", option)
             password = re.fullmatch(r'with the password "(.*)"', option)
+            certificate = re.fullmatch(r"with a certificate for (\S+)", option)
             if mechanism and option not in _OPTIONS:
                 role = replace(role, mechanism=mechanism.group(1))
             elif password:
                 role = replace(role, password=password.group(1))
+            elif certificate and server:
+                role = replace(role, certificate=certificate.group(1))
             elif option in _OPTIONS:
                 role = replace(role, **dict([_OPTIONS[option]]))
             else:

@@ -20,7 +20,7 @@ class Waiting:
         self.ended: list[list[int]] = []
         self.busy = False
         self.proofs = 0
-        self.window = Window(self.clock, 10, 5, self._prove, self._over)
+        self.window: Window[Entry] = Window(self.clock, 10, 5, self._prove, self._over)
         self.entries: dict[int, Entry] = {}
 
     def _prove(self) -> None:

@@ -1,0 +1,303 @@
+"""The door to other servers: accepts and makes links, and sends what goes to other domains on its way.
+
+Stands between `negotiation/`, which knows nothing of routing, the router, and the queue of what waits
+(`spool/link_queue.py`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+from msgd.config import Config
+from msgd.link_door import LinkDoor, remember
+from msgd.negotiation.link_incoming import IncomingNegotiation
+from msgd.negotiation.link_outcome import Established, LinkFault, Trace
+from msgd.routing.link import Link
+from msgd.routing.link_management import LinkManagement
+from msgd.routing.router import Router
+from msgd.routing.stream_management import Kept, Receipt
+from msgd.spool.link_entry import LinkEntry
+from msgd.spool.link_queue import LinkQueue
+from msgd.spool.outbox import Outbox
+from msgd.wire.errors import StanzaError, StreamError
+from msgd.wire.jid import JID
+from msgd.wire.rate_limit import RateLimit
+from msgd.wire.stanza import Stanza
+from msgd.wire.tls import ServerContexts
+from msgd.wire.xmlstream import Limits
+
+_log = Logger("msgd.links")
+#: Domains whose last attempts are remembered for the operator.
+_REMEMBERED: Final = 1000
+#: Seconds between two looks for links that are idle, or whose peer does not answer.
+_LOOK: Final = 5.0
+#: Seconds after which a link is given up on which an acknowledgement is owed, or that takes nothing.
+_UNRESPONSIVE: Final = 60.0
+#: The largest element before authentication, and its elements: the features of a server.
+_BEFORE: Final = Limits(16 * 1024, 128)
+#: Bytes that a domain may send at once before its rate counts.
+_BURST: Final = 4 * 1024 * 1024
+#: Links that broke and wait for their peer to resume them.
+_RESUMABLE: Final = 1000
+
+
+class Links(LinkDoor):
+    """What negotiation, links and the router need of each other (`LinkServer`, `Owner`, `Destination`)."""
+
+    def __init__(
+        self, config: Config, reactor: Any, router: Router, contexts: ServerContexts, secret: bytes
+    ) -> None:
+        super().__init__(config, reactor, router, contexts, secret)
+        options = config.federation
+        self.queue = LinkQueue(
+            router.database,
+            reactor,
+            options,
+            config.spool.window / 1000,
+            config.spool.batch,
+            self._connect,
+            router.fail,
+        )
+        self.links: dict[Link, None] = {}
+        #: What happened with each pair of domains at the last attempt.
+        self.traces: OrderedDict[tuple[JID, JID], Trace] = OrderedDict()
+        self._rates: dict[str, RateLimit] = {}
+        self._broken: OrderedDict[str, tuple[LinkManagement, Any]] = OrderedDict()
+        self._timer: Any = None
+        self.stopping = False
+
+    def configure(self, config: Config) -> None:
+        """Use these options from now on. Raises OSError, OpenSSL.SSL.Error for the authorities."""
+        super().configure(config)
+        self.queue.options = config.federation
+
+    def start(self) -> None:
+        """Take up what waits, and look after the links."""
+        count = self.queue.start()
+        if count:
+            _log.info("{count} messages wait for other servers", count=count)
+        self._timer = self._reactor.callLater(_LOOK, self._look)
+
+    async def stop(self) -> None:
+        """Store everything, and end the links."""
+        self.stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for link in list(self.links):
+            link.fail(StreamError("system-shutdown"))
+        for _, timer in self._broken.values():
+            timer.cancel()
+        self._broken.clear()
+
+    # -- as a destination ----------------------------------------------------------------------
+
+    def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
+        """See `routing.destination.Destination`."""
+        return self.queue.send(stanza, receipt)
+
+    def explain(self, to: JID) -> str:
+        """See `routing.destination.Destination`."""
+        if not self.policy.permits(to.domain):
+            return f"links with {to.domain} are not allowed: remote-server-not-found"
+        lines = [
+            f"{outbox.ours}: {outbox.state}, {outbox.backlog.count} messages wait"
+            for outbox in self.queue
+            if outbox.theirs == to.domain
+        ]
+        return f"to the server of {to.domain}; " + ("; ".join(lines) or "a link is made when needed")
+
+    # -- as the door for links
+
+    def accepted(self, negotiation: IncomingNegotiation, theirs: JID, ours: JID, proof: str) -> Link:
+        """A stream from another server is a link. Raises StreamError when there are too many."""
+        count = sum(1 for link in self.links if link.incoming and theirs in link.domains)
+        if count >= self._config.federation.incoming:
+            raise StreamError("policy-violation", "too many streams from this domain")
+        header = negotiation.header
+        link = Link(
+            self,
+            negotiation.transport,
+            negotiation.stream,
+            incoming=True,
+            both_ways=negotiation.both_ways,
+            proof=proof,
+            lang=header.lang if header is not None else None,
+        )
+        self.links[link] = None
+        link.attach()
+        link.authorize(theirs, ours)
+        return link
+
+    # -- links to other servers ----------------------------------------------------------------
+
+    async def _connect(self, outbox: Outbox) -> None:
+        """Make a link for an outbox. Raises LinkFault."""
+        trace = Trace(self._reactor.seconds())
+        remember(self.traces, (outbox.ours, outbox.theirs), trace)
+        if self.stopping:
+            raise LinkFault("policy", "the server stops")
+        before, outbox.previous = outbox.previous, None
+        resume = (before.id, before.state.safe) if before is not None else None
+        try:
+            made = await self._dialler.establish(
+                outbox.ours, outbox.theirs, trace, resume, self._config.federation.attempt_time
+            )
+        except LinkFault:
+            outbox.previous = before
+            raise
+        self._established(outbox, made, before)
+
+    async def examine(self, ours: JID, theirs: JID) -> Trace:
+        """For an operator: how the link of this pair came to be, or what happens when one is made now."""
+        outbox = self.queue.outbox(ours, theirs)
+        if outbox.link is None:
+            try:
+                await self._connect(outbox)
+            except LinkFault:
+                pass  # the trace has it
+            self.queue.cool(outbox)
+        return self.traces.get((ours, theirs)) or Trace(self._reactor.seconds())
+
+    def _established(self, outbox: Outbox, made: Established, before: LinkManagement | None) -> None:
+        link = Link(
+            self,
+            made.transport,
+            made.stream,
+            incoming=False,
+            both_ways=made.both_ways,
+            proof=made.proof,
+            lang=made.lang,
+        )
+        self.links[link] = None
+        link.attach()
+        link.pairs.add((outbox.ours, outbox.theirs))
+        if made.both_ways:
+            link.domains.add(outbox.theirs)
+        resumed = made.managed is not None and made.managed.handled is not None and before is not None
+        if resumed and before is not None and made.managed is not None:
+            try:
+                before.state.rewind()
+                before.go_on(link, made.managed.handled or 0)
+            except StreamError as error:
+                link.fail(error)
+                return
+            before.send_again()
+        else:
+            if before is not None:
+                self._lost(before)
+            if made.managed is not None:
+                link.management = LinkManagement(link)
+                link.management.id = made.managed.id
+        if outbox.link is None:
+            outbox.linked(link, resumed)
+        for frame in made.ahead:
+            if made.stream.listener is not None:
+                made.stream.listener.frame_received(*frame)
+
+    def _lost(self, management: LinkManagement) -> None:
+        """What was on its way and is kept goes again; of the rest, questions get their error."""
+        for sent in management.state.queue or ():
+            if isinstance(sent, bytes):
+                self.undelivered(sent)
+
+    # -- what links tell -----------------------------------------------------------------------
+
+    def arrived(self, stanza: Stanza, receipt: Receipt | None) -> None:
+        """A stanza that a link vouches for."""
+        self._router.from_remote(stanza, receipt)
+
+    def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
+        """One more pair of domains on a link."""
+        _log.info("a link from {theirs} to {ours} ({proof})", theirs=theirs, ours=ours, proof=link.proof)
+        self.refusals.pop(theirs, None)
+        rate = self._config.federation.bytes_per_second
+        if rate:
+            if theirs not in self._rates:
+                self._rates[theirs] = RateLimit(rate, max(_BURST, rate), self._reactor.seconds())
+            link.transport.rate_limit = self._rates[theirs]
+        if link.both_ways:
+            outbox = self.queue.outbox(ours, theirs)
+            if outbox.link is None:
+                outbox.linked(link, False)
+
+    def acknowledged(self, kept: Kept) -> None:
+        """A peer has a message."""
+        if isinstance(kept, LinkEntry):
+            self.queue.acknowledged(kept)
+
+    def undelivered(self, raw: bytes) -> None:
+        """A stanza that nobody keeps never arrived: who asked something learns it."""
+        if raw.startswith(b"<iq"):
+            stanza = Stanza.from_bytes(raw)
+            if stanza.type in ("get", "set"):
+                self._router.fail(stanza, StanzaError("remote-server-timeout"))
+
+    def has_room(self, link: Link) -> None:
+        """A link can take more again."""
+        for ours, theirs in list(link.pairs):
+            outbox = self.queue.find(ours, theirs)
+            if outbox is not None and outbox.link is link:
+                outbox.pump()
+
+    def ended(self, link: Link) -> None:
+        """A link is over."""
+        self.links.pop(link, None)
+        management = link.management
+        if management is not None:
+            management.link = None
+            self._keep_for_resumption(link, management)
+        for ours, theirs in link.pairs:
+            outbox = self.queue.find(ours, theirs)
+            if outbox is not None and outbox.link is link:
+                if not link.incoming and management is not None and management.id:
+                    outbox.previous = management
+                outbox.unlinked()
+        for domain in link.domains:
+            if not any(domain in other.domains for other in self.links):
+                self._rates.pop(domain, None)
+
+    def _keep_for_resumption(self, link: Link, management: LinkManagement) -> None:
+        """The peer may resume the link that it made; what was on its way to it goes another way."""
+        if link.incoming or not management.id:
+            self._lost(management)
+            management.state.queue = None
+            management.state.size = 0
+        seconds = self._config.federation.resume
+        if link.incoming and management.id and seconds and not self.stopping:
+            timer = self._reactor.callLater(seconds, self._broken.pop, management.id, None)
+            self._broken[management.id] = management, timer
+            while len(self._broken) > _RESUMABLE:
+                self._broken.popitem(last=False)[1][1].cancel()
+
+    def resume(self, link: Link, id: str, handled: int) -> LinkManagement | None:
+        """The state of the link of that id, which broke, or of which we do not know that yet."""
+        for other in list(self.links):
+            if other is not link and other.management is not None and id and other.management.id == id:
+                other.fail(StreamError("conflict", "the stream was resumed elsewhere"))
+        found = self._broken.get(id)
+        if found is None or found[0].domains != link.domains:
+            return None
+        management, timer = self._broken.pop(id)
+        timer.cancel()
+        return management
+
+    # -- now and then --------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Close links that are idle, give up those that are stuck."""
+        self._timer = self._reactor.callLater(_LOOK, self._look)
+        now = self._reactor.seconds()
+        idle = self._config.federation.idle
+        for link in list(self.links):
+            management = link.management
+            since = management.waits_since() if management is not None else None
+            if since is not None and now - since > _UNRESPONSIVE:
+                link.fail(StreamError("connection-timeout", "no acknowledgement comes"))
+            elif link.transport.buffered and now - link.last_used > _UNRESPONSIVE:
+                link.fail(StreamError("connection-timeout", "nothing is read"))
+            elif now - link.last_used > idle and not link.unproven:
+                link.close()

@@ -1,0 +1,264 @@
+"""A link: one stream to or from another server, from its negotiation to its end.
+
+Takes stanzas from the domains that it authenticated, and gives them to the router; sends what waits for the
+pairs of domains for which it was accepted (one way, or both: XEP-0288). Stream management (XEP-0198) is
+`link_management.py`. Sources: RFC 6120 §4.4, §4.5, §8.1.1.2, §8.1.2.2.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from twisted.logger import Logger
+
+from msgd.routing.link_management import LinkManagement
+from msgd.routing.link_stanza import accepted
+from msgd.routing.stream_management import Kept, Receipt
+from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE, to_server
+from msgd.wire.errors import StreamError
+from msgd.wire.jid import JID
+from msgd.wire.link_connection import LinkConnection
+from msgd.wire.stanza import Stanza
+from msgd.wire.xml import STREAM_NAMESPACE, escape
+from msgd.wire.xmlstream import Header, LinkStream
+
+_log = Logger("msgd.link")
+_KINDS: Final = {f"{SERVER_NAMESPACE} {kind}": kind for kind in ("message", "presence", "iq")}
+_SM: Final = "urn:xmpp:sm:3 "
+_END: Final = b"</stream:stream>"
+#: Bytes waiting for the socket from which on no more messages are taken out of the queue for it.
+CONGESTED: Final = 65536
+#: The same for a link that is given up: what nobody keeps was written into it.
+_STUCK: Final = 4 * 1024 * 1024
+#: Pairs of domains on one stream.
+_MOST_DOMAINS: Final = 50
+
+
+class Owner(Protocol):
+    """What a link needs of what is around it (`msgd/links.py`)."""
+
+    clock: Any
+
+    def arrived(self, stanza: Stanza, receipt: Receipt | None) -> None:
+        """A stanza that the link vouches for."""
+
+    def is_ours(self, domain: str) -> bool:
+        """Whether this server takes stanzas for `domain`."""
+
+    def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
+        """One more pair of domains. Raises StreamError when there are too many."""
+
+    def acknowledged(self, kept: Kept) -> None:
+        """The peer has it."""
+
+    def undelivered(self, raw: bytes) -> None:
+        """A stanza that nobody keeps never arrived."""
+
+    def has_room(self, link: Link) -> None:
+        """The link can take more again."""
+
+    def resume(self, link: Link, id: str, handled: int) -> LinkManagement | None:
+        """The state of the link of that id, which broke; this one takes over."""
+
+    def ended(self, link: Link) -> None:
+        """The link is over; `link.management` may be resumed."""
+
+
+class Link:
+    """One stream between two servers. `incoming` tells that the peer opened it."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        transport: LinkConnection,
+        stream: LinkStream,
+        *,
+        incoming: bool,
+        both_ways: bool,
+        proof: str,
+        lang: str | None,
+    ) -> None:
+        self.owner = owner
+        self.transport = transport
+        self.stream = stream
+        self.incoming = incoming
+        self.both_ways = both_ways
+        #: How the identities were proved: "EXTERNAL" or "dialback".
+        self.proof = proof
+        self.since: float = owner.clock.seconds()
+        self.last_used = self.since
+        #: Domains from which stanzas are taken, and pairs (ours, theirs) for which they are sent.
+        self.domains: set[str] = set()
+        self.pairs: set[tuple[JID, JID]] = set()
+        self.management: LinkManagement | None = None
+        #: Kept messages sent without stream management, that may not have arrived.
+        self.unproven: deque[Kept] = deque()
+        #: Takes dialback elements, where the link began with dialback.
+        self.dialback: Callable[[str, dict[str, str], bytes], None] | None = None
+        self.closing = False
+        self.ended = False
+        self.received = self.sent = 0
+        self._lang = f" xml:lang='{escape(lang)}'".encode() if lang else b""
+
+    def attach(self) -> None:
+        """Listen to the stream from now on."""
+        self.stream.listener = self
+
+    def authorize(self, theirs: JID, ours: JID) -> None:
+        """One more pair of domains was proved."""
+        try:
+            if len(self.domains) >= _MOST_DOMAINS and theirs not in self.domains:
+                raise StreamError("policy-violation", "too many domains on one stream")
+            self.domains.add(theirs)
+            if self.both_ways:
+                self.pairs.add((ours, theirs))
+            self.owner.authorized(self, theirs, ours)
+        except StreamError as error:
+            self.fail(error)
+
+    @property
+    def sends(self) -> bool:
+        """Whether stanzas may be written to it now."""
+        return not (self.closing or self.ended)
+
+    @property
+    def congested(self) -> bool:
+        """No more kept messages should be written to it now."""
+        if self.management is not None and self.management.full:
+            return True
+        return self.transport.buffered > CONGESTED
+
+    # -- from the peer -------------------------------------------------------------------------
+
+    def stream_opened(self, header: Header) -> None:
+        """A second stream header."""
+        self.fail(StreamError("bad-format", "the stream was open already"))
+
+    def frame_received(
+        self, name: str, attributes: dict[str, str], children: tuple[str, ...], raw: bytes
+    ) -> None:
+        """One element of the stream."""
+        kind = _KINDS.get(name)
+        try:
+            if kind is None:
+                self._other_element(name, attributes, raw)
+                return
+            stanza = accepted(kind, attributes, children, raw, self.domains, self.owner.is_ours, self._lang)
+        except StreamError as error:
+            self.fail(error)
+            return
+        self.received += 1
+        self.last_used = self.owner.clock.seconds()
+        management = self.management
+        receipt = management.receipt() if management is not None and kind == "message" else None
+        self.owner.arrived(stanza, receipt)
+        if management is not None:
+            management.count(receipt)
+
+    def _other_element(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
+        if name.startswith(_SM):
+            self._stream_management(name[len(_SM) :], attributes)
+        elif name.startswith(DIALBACK_NAMESPACE) and self.dialback is not None:
+            self.dialback(name.rpartition(" ")[2], attributes, raw)
+        elif name == f"{STREAM_NAMESPACE} error":
+            self.close()
+        elif name == "urn:xmpp:bidi bidi" and self.incoming:
+            pass  # behind the proof it comes too late
+        else:
+            raise StreamError("unsupported-stanza-type", "this element means nothing here")
+
+    def _stream_management(self, local: str, attributes: dict[str, str]) -> None:
+        management = self.management
+        if management is not None:
+            management.element(local, attributes)
+        elif local == "enable" and self.incoming:
+            self.management = LinkManagement(self)
+            self.management.enable(attributes)
+        elif local == "resume" and self.incoming:
+            LinkManagement.resume(self, attributes)
+        else:
+            raise StreamError("unsupported-stanza-type", "this element means nothing here")
+
+    # -- to the peer ---------------------------------------------------------------------------
+
+    def send(self, raw: bytes) -> None:
+        """Send a stanza that nobody keeps; `raw` as for a client."""
+        if self.management is not None:
+            self.management.push(raw)
+        self._write(raw)
+        if self.transport.buffered > _STUCK or (self.management is not None and self.management.stuck):
+            self.fail(StreamError("resource-constraint", "nothing is read"))
+
+    def send_kept(self, kept: Kept) -> None:
+        """Send a message that the queue keeps until the peer has it."""
+        if self.management is not None:
+            self.management.push(kept)
+        else:
+            self.unproven.append(kept)
+        self._write(kept.raw)
+
+    def _write(self, raw: bytes) -> None:
+        self.sent += 1
+        self.last_used = self.owner.clock.seconds()
+        self.transport.write(to_server(raw))
+        if self.management is not None:
+            self.management.ask()
+
+    def prove(self) -> None:
+        """Without stream management: what has arrived in the peer's machine is delivered (decision 0003)."""
+        left = self.transport.under_way() if self.unproven else None
+        if left is None:
+            return
+        doubtful: deque[Kept] = deque()
+        while left > 0 and self.unproven:
+            doubtful.appendleft(self.unproven.pop())
+            left -= len(doubtful[0].raw)
+        proven, self.unproven = self.unproven, doubtful
+        for kept in proven:
+            self.owner.acknowledged(kept)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the stream politely; nothing more is sent on it."""
+        self.prove()
+        if not self.transport.closed:
+            self.transport.write(_END)
+        self._end()
+
+    def fail(self, error: StreamError) -> None:
+        """End the stream with an error."""
+        if self.ended:
+            return
+        _log.info("a link ends: {condition}", condition=error.condition)
+        if not self.transport.closed:
+            self.transport.write(error.xml() + _END)
+        self._end()
+
+    def _end(self) -> None:
+        self.stream.close()
+        self.transport.close()
+        self._over()
+
+    def stream_closed(self) -> None:
+        """The peer closed its stream: so do we (RFC 6120 §4.4). What it did not acknowledge goes again."""
+        self.close()
+
+    def stream_failed(self, error: StreamError) -> None:
+        """What the peer sent ends the stream."""
+        self.fail(error)
+
+    def connection_lost(self) -> None:
+        """The socket is gone."""
+        self._over()
+
+    def output_drained(self) -> None:
+        """The peer reads again."""
+        self.owner.has_room(self)
+
+    def _over(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.owner.ended(self)

@@ -1,0 +1,159 @@
+"""Stream management of a link (XEP-0198): the same counters as for clients, between two servers.
+
+A link that broke can be resumed on a new stream of the same domains, by the side that opened it. What the
+peer does not have then is sent again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from msgd.routing.stream_management import (
+    NAMESPACE,
+    REQUEST,
+    Kept,
+    Receipt,
+    StreamManagement,
+    counter,
+    too_high,
+)
+from msgd.wire.border import to_server
+from msgd.wire.errors import StreamError
+
+if TYPE_CHECKING:
+    from msgd.routing.link import Link
+
+#: Stanzas, and bytes, that were sent and not acknowledged, from which on the queue keeps what comes; and
+#: those with which a link is given up, as what nobody keeps fills it.
+_MOST: Final = 1000
+_MOST_BYTES: Final = 1024 * 1024
+
+
+class LinkManagement:
+    """The state of one managed link; it may outlive the link's socket."""
+
+    def __init__(self, link: Link) -> None:
+        self.link: Link | None = link
+        #: Under which the link may be resumed; empty: not at all.
+        self.id = ""
+        self.state = StreamManagement("", False, self._answer)
+        #: Domains and pairs of the link, for who resumes it.
+        self.domains = link.domains
+        self.pairs = link.pairs
+
+    # -- switching on --------------------------------------------------------------------------
+
+    def enable(self, attributes: dict[str, str]) -> None:
+        """The peer, who opened the stream, sent `<enable/>`."""
+        assert self.link is not None  # it was sent on it
+        resume = ""
+        if attributes.get("resume") in ("true", "1"):
+            self.id = secrets.token_urlsafe(18)
+            resume = f" id='{self.id}' resume='true'"
+        self.link.transport.write(f"<enabled xmlns='{NAMESPACE}'{resume}/>".encode())
+
+    @staticmethod
+    def resume(link: Link, attributes: dict[str, str]) -> None:
+        """The peer sent `<resume/>`: go on with the state of the link that it names (§5)."""
+        handled = counter(attributes.get("h", ""))
+        if handled is None:
+            raise StreamError("bad-format", "h is no number")
+        found = link.owner.resume(link, attributes.get("previd", ""), handled)
+        if found is None:
+            link.transport.write(
+                f"<failed xmlns='{NAMESPACE}'><item-not-found"
+                " xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>".encode()
+            )
+            return
+        found.go_on(link, handled)
+        found.state.rewind()
+        link.transport.write(
+            f"<resumed xmlns='{NAMESPACE}' previd='{found.id}' h='{found.state.received}'/>".encode()
+        )
+        found.send_again()
+
+    def go_on(self, link: Link, handled: int) -> None:
+        """Use `link` from now on; its peer has `handled`. Raises StreamError."""
+        self.link = link
+        link.management = self
+        self.domains, self.pairs = link.domains, link.pairs
+        self._acknowledge(handled)
+
+    def send_again(self) -> None:
+        """What the peer does not have."""
+        assert self.link is not None  # `go_on` came before
+        for sent in self.state.queue or ():
+            raw = sent if isinstance(sent, bytes) else sent.raw
+            self.link.transport.write(to_server(raw))
+        self.state.requested = False
+        if self.state.queue:
+            self.ask()
+
+    # -- both ways -----------------------------------------------------------------------------
+
+    def element(self, local: str, attributes: dict[str, str]) -> None:
+        """`<r/>` or `<a/>`. Raises StreamError."""
+        if local == "r":
+            self.state.request()
+        elif local == "a":
+            handled = counter(attributes.get("h", ""))
+            if handled is None:
+                raise StreamError("bad-format", "h is no number")
+            self._acknowledge(handled)
+            self.state.requested = False
+            link = self.link
+            if link is not None:
+                if self.state.queue is not None and self.state.sent != self.state.requested_at:
+                    self.ask()
+                link.owner.has_room(link)
+        else:
+            raise StreamError("unsupported-stanza-type", "stream management is on")
+
+    def _acknowledge(self, handled: int) -> None:
+        done = self.state.acknowledge(handled)
+        if done is None:
+            raise too_high(handled, self.state.sent)
+        if self.link is not None:
+            for sent in done:
+                if not isinstance(sent, bytes):
+                    self.link.owner.acknowledged(sent)
+
+    def receipt(self) -> Receipt:
+        """For a message that the peer sent."""
+        return Receipt(self.state.settled)
+
+    def count(self, receipt: Receipt | None) -> None:
+        """The peer's next stanza was taken."""
+        self.state.count(receipt)
+
+    def push(self, sent: bytes | Kept) -> None:
+        """A stanza goes to the peer."""
+        self.state.push(sent)
+
+    def ask(self) -> None:
+        """Ask for an acknowledgement, behind everything that this turn sends."""
+        state, link = self.state, self.link
+        if link is not None and not state.requested:
+            state.requested = True
+            state.requested_at = state.sent
+            state.awaiting_since = link.owner.clock.seconds()
+            link.transport.append(REQUEST)
+
+    def waits_since(self) -> float | None:
+        """Since when an answer is owed."""
+        return self.state.awaiting_since if self.state.requested and self.state.queue is not None else None
+
+    @property
+    def full(self) -> bool:
+        """Enough is on its way."""
+        return self.state.queue_length >= _MOST or self.state.size > _MOST_BYTES
+
+    @property
+    def stuck(self) -> bool:
+        """Far too much is."""
+        return self.state.queue_length >= 4 * _MOST or self.state.size > 8 * _MOST_BYTES
+
+    def _answer(self, handled: int) -> None:
+        if self.link is not None and not self.link.transport.closed:
+            self.link.transport.write(b"<a xmlns='urn:xmpp:sm:3' h='%d'/>" % handled)

@@ -1,0 +1,193 @@
+"""Messages to other servers are kept until those have them: the same promise as for mailboxes.
+
+Holds the outboxes, one for each pair of domains, and their way into the database. A message is safe, and its
+sender is told, when it is committed, or the other server has it, or its sender got it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from msgd.limits import Federation
+from msgd.routing.kinds import kept
+from msgd.routing.stream_management import Receipt
+from msgd.spool import link_store
+from msgd.spool.commit import GroupCommit
+from msgd.spool.entry import Ids
+from msgd.spool.link_entry import LinkEntry
+from msgd.spool.outbox import Outbox
+from msgd.storage.database import Database
+from msgd.wire.errors import StanzaError
+from msgd.wire.jid import JID
+from msgd.wire.stanza import Stanza
+
+if TYPE_CHECKING:
+    from msgd.routing.link import Link
+
+#: Bytes that are not written yet. More is refused: the disk does not keep up, or fails.
+_UNWRITTEN: Final = 64 * 1024 * 1024
+#: Pairs of domains for which something waits, or a link is there. Each is some KiB.
+_MOST_PAIRS: Final = 10_000
+#: Seconds between two looks at what was sent to servers without stream management.
+_PROVE_AGAIN: Final = 1.0
+#: Seconds over which what waits at the start is spread.
+_SPREAD: Final = 5.0
+
+
+class LinkQueue:
+    """All that waits for other servers."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Any,
+        options: Federation,
+        window: float,
+        batch: int,
+        connect: Callable[[Outbox], Coroutine[Any, Any, None]],
+        fail: Callable[[Stanza, StanzaError], None],
+    ) -> None:
+        """`connect` makes a link for an outbox, or raises LinkFault; `fail` returns a stanza."""
+        self.database = database
+        self.clock = clock
+        self.options = options
+        self.connect = connect
+        self.fail = fail
+        self.ids = Ids(clock.seconds)
+        self._commit: GroupCommit[LinkEntry] = GroupCommit(
+            database, clock, window, batch, self, link_store.write
+        )
+        #: Ids whose rows are to go but may still be read.
+        self.deleting = self._commit.deleting
+        self._outboxes: dict[tuple[JID, JID], Outbox] = {}
+        self._unproven: dict[Link, None] = {}
+        self._proving: Any = None
+        #: Called when storage takes nothing: who waits for acknowledgements gets what is safe.
+        self.on_trouble: Callable[[], None] = lambda: None
+
+    def start(self) -> int:
+        """Look at what was kept before, and try to send it; how many messages there are."""
+        rows, last = self.database.read_now(link_store.pairs)
+        self.ids.last = max(self.ids.last, last)
+        for number, (ours, theirs, count, size) in enumerate(rows):
+            outbox = self.outbox(JID.parse(ours), JID.parse(theirs))
+            outbox.backlog.waits(count, size)
+            self.clock.callLater(number * _SPREAD / len(rows), outbox.attempt)
+        return sum(row[2] for row in rows)
+
+    def __iter__(self) -> Iterator[Outbox]:
+        return iter(list(self._outboxes.values()))
+
+    def outbox(self, ours: JID, theirs: JID) -> Outbox:
+        """The outbox of a pair; made when there is none."""
+        pair = ours, theirs
+        found = self._outboxes.get(pair)
+        if found is None:
+            found = self._outboxes[pair] = Outbox(self, ours, theirs)
+        return found
+
+    def find(self, ours: JID, theirs: JID) -> Outbox | None:
+        """The outbox of a pair, if there is one."""
+        return self._outboxes.get((ours, theirs))
+
+    def cool(self, outbox: Outbox) -> None:
+        """An outbox on which nothing hangs is forgotten."""
+        if outbox.idle:
+            self._outboxes.pop((outbox.ours, outbox.theirs), None)
+
+    # -- what comes, and goes ------------------------------------------------------------------
+
+    def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
+        """Take a stanza for another server. True when `receipt` was taken over."""
+        assert stanza.to is not None and stanza.from_ is not None  # the router's part
+        pair = stanza.from_.domain_jid, stanza.to.domain_jid
+        if pair not in self._outboxes and len(self._outboxes) >= _MOST_PAIRS:
+            self.fail(stanza, StanzaError("resource-constraint", "too many other servers"))
+            return False
+        outbox = self.outbox(*pair)
+        if not lasting(stanza):
+            outbox.pass_on(self.ids.next(), stanza)
+            return False
+        options = self.options
+        if (
+            outbox.backlog.count >= options.most_messages
+            or outbox.backlog.size + len(stanza.raw) > options.most_bytes
+            or self._commit.unwritten > _UNWRITTEN
+        ):
+            self.fail(stanza, StanzaError("resource-constraint", "too much waits for that server"))
+            return False
+        entry = LinkEntry(self.ids.next(), outbox.ours, outbox.theirs, stanza.raw, receipt)
+        self._commit.add(entry, awaited=receipt is not None or outbox.link is None)
+        outbox.keep(entry)
+        return True
+
+    def acknowledged(self, entry: LinkEntry) -> None:
+        """The other server has it, or its sender got it back."""
+        if entry.done:
+            return
+        entry.done = True
+        outbox = self.find(entry.ours, entry.theirs)
+        if outbox is not None:
+            outbox.acknowledged(entry)
+        if entry.stored:
+            self._commit.delete(entry)
+        elif entry.writing:
+            self.deleting.add(entry.id)
+        entry.settle()
+
+    def prove_soon(self, link: Link, entry: LinkEntry) -> None:
+        """Something was sent on a link without stream management: look soon whether it arrived."""
+        self._unproven[link] = None
+        if entry.stored:
+            self._commit.prove_soon()
+
+    # -- for the group commit ------------------------------------------------------------------
+
+    def prove(self, awaited_only: bool) -> None:
+        """A window is over: what turns out to have arrived need not be written."""
+        for link in list(self._unproven):
+            link.prove()
+            if not link.unproven or link.ended:
+                del self._unproven[link]
+        if self._unproven and self._proving is None:
+            self._proving = self.clock.callLater(_PROVE_AGAIN, self._prove_again)
+
+    def _prove_again(self) -> None:
+        self._proving = None
+        self.prove(awaited_only=False)
+
+    def stored(self, entry: LinkEntry) -> None:
+        """The entry's row is committed: it is safe."""
+        entry.stored = True
+        entry.settle()
+        if entry.done:
+            self._commit.delete(entry)
+            return
+        outbox = self.find(entry.ours, entry.theirs)
+        if outbox is not None:
+            outbox.backlog.stored(entry)
+
+    def not_stored(self) -> None:
+        """The database took nothing; it is tried again."""
+        self.on_trouble()
+
+    async def flushed(self) -> None:
+        """Until everything accepted so far was given to the database and answered."""
+        await self._commit.flushed()
+
+
+def lasting(stanza: Stanza) -> bool:
+    """Whether a stanza is kept for a server that cannot be reached.
+
+    What would be kept for an absent recipient, and what a user says in a room of another server. What rooms
+    send is not: a room has to learn soon that an occupant is gone.
+    """
+    if kept(stanza):
+        return True
+    return (
+        stanza.kind == "message"
+        and stanza.type == "groupchat"
+        and stanza.to is not None
+        and not stanza.to.resource
+    )

@@ -1,0 +1,294 @@
+"""What goes from one domain of ours to one of another server: the order, the link, the attempts to make one.
+
+Messages that are worth it are kept until the other server has them: in the database, and the next ones in
+memory. All else waits in memory, and not long. Both go out in the order in which they came.
+
+    accepted ─▶ unsent ─▶ on its way (a link has it) ─▶ acknowledged: done
+                  ▲                    │
+                  └── the link broke ◀─┘
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from msgd.negotiation.link_outcome import LinkFault
+from msgd.routing.destination import is_told
+from msgd.spool.backlog import Backlog
+from msgd.spool.delay import with_delay
+from msgd.spool.entry import accepted_at, id_at
+from msgd.spool.link_entry import LinkEntry
+from msgd.wire.errors import StanzaError
+from msgd.wire.jid import JID
+from msgd.wire.stanza import Stanza
+
+if TYPE_CHECKING:
+    from msgd.routing.link import Link
+    from msgd.routing.link_management import LinkManagement
+    from msgd.spool.link_queue import LinkQueue
+
+_log = Logger("msgd.link")
+#: Seconds until the first attempt is repeated; each pause is twice the one before, up to the longest.
+_FIRST_PAUSE: Final = 4.0
+_LONGEST_PAUSE: Final = 3600.0
+#: Seconds after a failed attempt in which nothing new is a reason for another.
+_REST: Final = 10.0
+#: Seconds that a link has to last, or something has to be acknowledged on it.
+_SOON: Final = 30.0
+#: Stanzas, and their bytes, that wait in memory for a link that is being made.
+_FLEETING: Final = 1000
+_FLEETING_BYTES: Final = 1024 * 1024
+#: Messages that waited longer say since when (XEP-0203), in seconds.
+_NOTICED: Final = 3.0
+
+
+class Outbox:
+    """One pair of domains."""
+
+    def __init__(self, queue: LinkQueue, ours: JID, theirs: JID) -> None:
+        self.ours, self.theirs = ours, theirs
+        self.link: Link | None = None
+        #: Messages that are kept.
+        self.backlog = Backlog(queue, ours, theirs)
+        #: Failed attempts since the last link, and why the last one failed.
+        self.failures = 0
+        self.fault: LinkFault | None = None
+        #: Of the last link, where it may be resumed: what is on its way.
+        self.previous: LinkManagement | None = None
+        self._queue = queue
+        self._clock: Any = queue.clock
+        self._reading = False
+        self._fleeting: deque[tuple[int, float, Stanza]] = deque()  # with an id for the order, and a deadline
+        self._fleeting_size = 0
+        self._patience: Any = None
+        self._connecting = False
+        self._failed_at = -_REST
+        self._retry: Any = None
+
+    @property
+    def state(self) -> str:
+        """For an operator."""
+        if self.link is not None:
+            return "linked"
+        if self._connecting:
+            return "connecting"
+        return "waits" if self._retry is not None else "idle"
+
+    @property
+    def next_attempt(self) -> float | None:
+        """Seconds until it is tried again by itself."""
+        return max(0.0, self._retry.getTime() - self._clock.seconds()) if self._retry is not None else None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing hangs on it."""
+        return not (self.link or not self.backlog.idle or self._fleeting or self._connecting or self._retry)
+
+    # -- what comes ----------------------------------------------------------------------------
+
+    def keep(self, entry: LinkEntry) -> None:
+        """A message that is kept."""
+        self.backlog.add(entry)
+        self._go_on()
+
+    def pass_on(self, id: int, stanza: Stanza) -> None:
+        """A stanza that nobody keeps."""
+        link = self.link
+        if link is not None and link.sends and self.backlog.sent and not self._fleeting:
+            link.send(stanza.raw)
+            return
+        if link is None and not self._connecting and not self._may_try():
+            self._give_back(stanza, self._error())
+            return
+        if len(self._fleeting) >= _FLEETING or self._fleeting_size > _FLEETING_BYTES:
+            self._give_back(stanza, StanzaError("resource-constraint", "too much waits for that server"))
+            return
+        self._fleeting.append((id, self._clock.seconds() + self._queue.options.patience, stanza))
+        self._fleeting_size += len(stanza.raw)
+        if self._patience is None:
+            self._patience = self._clock.callLater(self._queue.options.patience, self._lose_patience)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.link is not None:
+            self.pump()
+        elif self._may_try():
+            self.attempt()
+        elif self._retry is None and not self._connecting:
+            self._try_later()
+
+    def _lose_patience(self) -> None:
+        """What waited too long goes back."""
+        self._patience = None
+        now = self._clock.seconds()
+        while self._fleeting and self._fleeting[0][1] <= now:
+            self._give_back(self._take_fleeting(), self._error())
+        if self._fleeting:
+            self._patience = self._clock.callLater(self._fleeting[0][1] - now, self._lose_patience)
+        self._queue.cool(self)
+
+    def _take_fleeting(self) -> Stanza:
+        _, _, stanza = self._fleeting.popleft()
+        self._fleeting_size -= len(stanza.raw)
+        return stanza
+
+    def _give_back(self, stanza: Stanza, error: StanzaError) -> None:
+        if is_told(stanza):
+            self._queue.fail(stanza, error)
+
+    def _error(self) -> StanzaError:
+        """What the sender is told when no link can be made."""
+        condition = self.fault.condition if self.fault is not None else "remote-server-timeout"
+        return StanzaError(condition)
+
+    # -- a link --------------------------------------------------------------------------------
+
+    def _may_try(self) -> bool:
+        return not self._connecting and self._clock.seconds() - self._failed_at >= _REST
+
+    def attempt(self) -> None:
+        """Try to make a link now."""
+        if self._connecting or self.link is not None:
+            return
+        self._connecting = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        Deferred.fromCoroutine(self._queue.connect(self)).addCallbacks(self._connected, self._not_connected)
+
+    def _connected(self, _: object) -> None:
+        self._connecting = False
+        if self.link is None and (self.backlog.count or self._fleeting):
+            self._try_later()  # it broke at once
+
+    def _not_connected(self, failure: Any) -> None:
+        self._connecting = False
+        if not failure.check(LinkFault):
+            _log.failure("a link failed", failure)
+            self.fault = LinkFault("stream", "a defect of ours, see the log")
+        else:
+            self.fault = failure.value
+        if self.link is not None:
+            return  # the other side made one meanwhile
+        self.failures += 1
+        self._failed_at = self._clock.seconds()
+        while self._fleeting:
+            self._give_back(self._take_fleeting(), self._error())
+        if self.backlog.count:
+            if (
+                self.fault is not None
+                and self.fault.stage in ("dns", "policy")
+                and (self.fault.condition == "remote-server-not-found")
+            ):
+                self.give_up(self._queue.ids.next())  # nobody is there, and nobody will be
+            else:
+                lifetime = self._queue.options.lifetime * 3600
+                self.give_up(id_at(self._clock.seconds() - lifetime))
+            self._try_later()
+        # Remembered for some time, so that not each stanza is a reason for an attempt.
+        self._clock.callLater(_REST, self._queue.cool, self)
+
+    def _try_later(self) -> None:
+        if self._retry is None and not self._connecting and self.link is None:
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(20, self.failures - 1))
+            self._retry = self._clock.callLater(pause * random.uniform(0.7, 1.3), self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self.backlog.count:
+            self.attempt()
+        else:
+            self._queue.cool(self)
+
+    def linked(self, link: Link, resumed: bool) -> None:
+        """There is a link for this pair. `resumed`: what was on its way still is."""
+        self.link = link
+        self.fault = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if not resumed:
+            self.backlog.send_again()
+        self.pump()
+
+    def unlinked(self) -> None:
+        """The link is over. One that broke soon, and brought nothing there, is a failure like others."""
+        link, self.link = self.link, None
+        if link is not None and self._clock.seconds() - link.since < _SOON:
+            self.failures += 1
+        else:
+            self.failures = 0
+        if self.backlog.count or self._fleeting:
+            self._failed_at = self._clock.seconds() - _REST
+            self._try_later()
+        else:
+            self._queue.cool(self)
+
+    def pump(self) -> None:
+        """Send what can be sent."""
+        link, backlog = self.link, self.backlog
+        while link is not None and link.sends and not self._reading:
+            if backlog.unread:
+                self._read()
+                return
+            entry = backlog.first
+            if self._fleeting and (entry is None or self._fleeting[0][0] < entry.id):
+                link.send(self._take_fleeting().raw)
+                continue
+            if entry is None or link.congested:
+                return
+            self._send(link, backlog.take())
+
+    def _send(self, link: Link, entry: LinkEntry) -> None:
+        late = self._clock.seconds() - accepted_at(entry.id) >= _NOTICED
+        if late and entry.raw.endswith(b"</message>"):
+            entry.raw = with_delay(entry.raw, entry.id, self.ours)
+        link.send_kept(entry)
+        if link.management is None:
+            self._queue.prove_soon(link, entry)
+
+    def _read(self) -> None:
+        self._reading = True
+        Deferred.fromCoroutine(self.backlog.read()).addErrback(
+            lambda failure: _log.failure("the queue of a link cannot be read", failure)
+        ).addBoth(self._read_done)
+
+    def _read_done(self, _: object) -> None:
+        self._reading = False
+        self.pump()
+
+    def acknowledged(self, entry: LinkEntry) -> None:
+        """The other server has it, or its sender got it back."""
+        self.backlog.acknowledged(entry)
+        if self.link is not None:
+            self.failures = 0
+
+    def give_up(self, before: int) -> None:
+        """Return the messages with ids below `before` to their senders."""
+        Deferred.fromCoroutine(self._give_up(before)).addErrback(
+            lambda failure: _log.failure("messages cannot be returned", failure)
+        )
+
+    async def _give_up(self, before: int) -> None:
+        error, backlog = self._error(), self.backlog
+        count = 0
+        while self.link is None:
+            entry = backlog.first
+            if entry is not None and entry.id < before and not backlog.unread:
+                count += 1
+                self._give_back(Stanza.from_bytes(backlog.take().raw), error)
+                self._queue.acknowledged(entry)
+                continue
+            if not backlog.unread or self._reading or backlog.ends_before(before):
+                break
+            self._reading = True
+            await backlog.read()
+            self._reading = False
+        if count:
+            _log.info("{count} messages to another server came back", count=count)
+        self._queue.cool(self)
