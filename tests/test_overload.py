@@ -7,7 +7,7 @@ import base64
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -30,17 +30,34 @@ _REQUESTS = "requests of one session that are being answered"
 _PING = b"<iq type='get' id='%s'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
+@contextmanager
+def running(data: Path, *options: str) -> Iterator[Msgd]:
+    """A server with these options, whatever becomes of the test."""
+    made = Msgd(data, [*_OPTIONS, *options], _ACCOUNTS)
+    made.start()
+    try:
+        yield made
+        assert "Traceback" not in made.log.read_text()
+    finally:
+        made.kill()
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Msgd]:
-    made = Msgd(
-        tmp_path / "data",
-        [*_OPTIONS, "limits.strangers = 40", "overload.negotiation_time = 2"],
-        _ACCOUNTS,
-    )
-    made.start()
-    yield made
-    assert "Traceback" not in made.log.read_text()
-    made.kill()
+    with running(tmp_path / "data", "limits.strangers = 40", "overload.negotiation_time = 2") as made:
+        yield made
+
+
+@pytest.fixture
+def usual(tmp_path: Path) -> Iterator[Msgd]:
+    with running(tmp_path / "usual") as made:
+        yield made
+
+
+@pytest.fixture
+def short_of_memory(tmp_path: Path) -> Iterator[Msgd]:
+    with running(tmp_path / "short", "overload.memory = 1") as made:
+        yield made
 
 
 def _stressed(server: Msgd) -> set[str]:
@@ -115,10 +132,9 @@ def test_a_stranger_has_time_when_nothing_is_wrong(server: Msgd) -> None:
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["reads the answers", "does not read"])
-def test_requests_without_end(tmp_path: Path, reads: bool) -> None:
+def test_requests_without_end(usual: Msgd, reads: bool) -> None:
     """Each request is written to the disk; the client sends them as fast as the server reads."""
-    server = Msgd(tmp_path / "data", _OPTIONS, _ACCOUNTS)
-    server.start()
+    server = usual
     count = 8_000
     item = b"<iq type='set' id='%d'><query xmlns='jabber:iq:private'><x xmlns='n%d'>%s</x></query></iq>"
 
@@ -148,14 +164,11 @@ def test_requests_without_end(tmp_path: Path, reads: bool) -> None:
             client.cut()
 
     asyncio.run(scene())
-    server.stop()
-    assert "Traceback" not in server.log.read_text()
 
 
-def test_logins_wait_while_the_server_is_overloaded(tmp_path: Path) -> None:
+def test_logins_wait_while_the_server_is_overloaded(short_of_memory: Msgd) -> None:
     """Where memory is short: nobody is refused, all come in, but slowly."""
-    server = Msgd(tmp_path / "data", [*_OPTIONS, "overload.memory = 1"], _ACCOUNTS)
-    server.start()
+    server = short_of_memory
 
     async def scene() -> float:
         await until(lambda: _stressed(server) == {"memory"}, "overload")
@@ -173,7 +186,6 @@ def test_logins_wait_while_the_server_is_overloaded(tmp_path: Path) -> None:
     took = asyncio.run(scene())
     print(f"\nten logins in {took * 1e3:.0f} ms")
     assert took > 0.1  # four are accepted, then comes a pause
-    server.stop()
 
 
 def test_the_systems_queue_is_known() -> None:
@@ -191,9 +203,8 @@ def test_the_systems_queue_is_known() -> None:
     assert port.waiting() == 0
 
 
-def test_who_does_not_take_answers_is_not_read(tmp_path: Path) -> None:
-    server = Msgd(tmp_path / "data", _OPTIONS, _ACCOUNTS)
-    server.start()
+def test_who_does_not_take_answers_is_not_read(usual: Msgd) -> None:
+    server = usual
     card = base64.b64encode(b"x" * 60_000)
     photo = b"<PHOTO><TYPE>image/png</TYPE><BINVAL>%s</BINVAL></PHOTO>" % card
     vcard = b"<vCard xmlns='vcard-temp'>%s</vCard>" % photo
@@ -221,4 +232,3 @@ def test_who_does_not_take_answers_is_not_read(tmp_path: Path) -> None:
         flood.cut()
 
     asyncio.run(scene())
-    server.stop()
