@@ -4,9 +4,10 @@
 
 Pairs talk at a steady rate, all with stream management; now and then a network drops and the session is
 resumed, some are away for a while and find what they missed, and strangers break off at every stage of
-a login. Each message carries its number: what is acknowledged and does not arrive, or arrives twice at a
-client that resumed, is a failure. Memory, descriptors, the collector's pauses and the lateness of the loop
-come from the server's own metrics. The exit status says whether all of it was flat.
+a login. Each message carries its number: what is acknowledged and does not arrive is a failure; what comes
+again, to a client that came back too late to resume, is counted. Memory, descriptors, the collector's pauses
+and the lateness of the loop come from the server's own metrics. The exit status says whether all of it was
+flat.
 """
 
 from __future__ import annotations
@@ -220,6 +221,9 @@ class Soak:
             "drops": self.drops,
             "strangers": self.strangers,
             "logins": sum(talker.client.logins for talker in self._talkers),
+            "again": sum(
+                len(numbers) - len(set(numbers)) for t in self._talkers for numbers in t.heard.values()
+            ),
             "refused": sum(talker.refused for talker in self._talkers),
             "faults": sum(len(talker.faults) for talker in self._talkers),
         }
