@@ -61,6 +61,8 @@ class Links(LinkDoor):
             self._connect,
             router.fail,
         )
+        # Acknowledgements to those who sent something wait for both.
+        self.queue.on_trouble = router.spool.not_stored
         self.links: dict[Link, None] = {}
         #: What happened with each pair of domains at the last attempt.
         self.traces: OrderedDict[tuple[JID, JID], Trace] = OrderedDict()
