@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 
 import pytest
 
@@ -39,7 +40,7 @@ def _authoritative(connection: socket.socket, context: ssl.SSLContext) -> None:
 
 
 @pytest.fixture
-def stream(world: World) -> ssl.SSLSocket:
+def stream(world: World) -> Iterator[ssl.SSLSocket]:
     """Our server's stream with the peer, whose certificate proves nothing."""
     hostile = Hostile(world, _authoritative)
     for domain in ("c.example", "d.example"):
@@ -51,7 +52,9 @@ def stream(world: World) -> ssl.SSLSocket:
     made = context.wrap_socket(plain)
     made.sendall(_header(b"b.example"))
     until(made, b"</stream:features>")
-    return made
+    yield made
+    made.close()
+    hostile.close()
 
 
 def _ask(stream: ssl.SSLSocket, domain: bytes, key: bytes) -> bytes:
