@@ -6,7 +6,7 @@ import gc
 import json
 import signal
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from OpenSSL import SSL
 from sqlalchemy import bindparam, delete, insert, select
@@ -19,7 +19,6 @@ from msgd.clients import Clients
 from msgd.components import Components
 from msgd.config import Config
 from msgd.console.listeners import Console
-from msgd.links import Links
 from msgd.observe import log
 from msgd.routing.legacy_session import LegacySession
 from msgd.routing.liveness import Liveness
@@ -44,6 +43,9 @@ from msgd.wire.link_tls import make_link_context
 from msgd.wire.listening import ListeningPort
 from msgd.wire.tls import ServerContexts, make_context
 from msgd.xeps import ALL
+
+if TYPE_CHECKING:
+    from msgd.links import Links
 
 _log = Logger("msgd")
 #: Seconds that a graceful stop waits for storage that fails.
@@ -134,6 +136,8 @@ class Server:
         self.link_contexts = ServerContexts()
         self.links: Links | None = None
         if config.federation.enabled:
+            from msgd.links import Links  # costs a MiB: only where there are links
+
             self.link_contexts.replace(load_contexts(config, make_link_context))
             key = self.database.write_now(lambda c: secret(c, "dialback"))
             self.links = Links(config, reactor, self.router, self.link_contexts, key)
@@ -271,6 +275,7 @@ class Server:
         await self._flushed(deadline)
         if self.links is not None:
             await self.links.stop()
+            await self._flushed(deadline)
         self.expiry.stop()
         self.archive.stop()
         self.liveness.stop()

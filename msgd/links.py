@@ -61,6 +61,8 @@ class Links(LinkDoor):
             self._connect,
             router.fail,
         )
+        # Acknowledgements to those who sent something wait for both.
+        self.queue.on_trouble = router.spool.not_stored
         self.links: dict[Link, None] = {}
         #: What happened with each pair of domains at the last attempt.
         self.traces: OrderedDict[tuple[JID, JID], Trace] = OrderedDict()
@@ -212,7 +214,7 @@ class Links(LinkDoor):
 
     def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
         """One more pair of domains on a link."""
-        _log.info("a link from {theirs} to {ours} ({proof})", theirs=theirs, ours=ours, proof=link.proof)
+        _log.debug("a link from {theirs} to {ours} ({proof})", theirs=theirs, ours=ours, proof=link.proof)
         self.refusals.pop(theirs, None)
         rate = self._config.federation.bytes_per_second
         if rate:

@@ -128,7 +128,8 @@ def _stream_error(stage: str, raw: bytes) -> LinkFault:
     conditions = [
         child.tag.removeprefix(_STREAM_ERRORS) for child in tree if child.tag != _STREAM_ERRORS + "text"
     ]
-    text = (tree.findtext(f"{_STREAM_ERRORS}text") or "")[:200]
+    # Theirs to choose, and ours to log: one line, and not long.
+    text = " ".join((tree.findtext(f"{_STREAM_ERRORS}text") or "").split())[:200]
     said = " ".join(conditions[:2]) + (f" ({text})" if text else "")
     unknown = "host-unknown" in conditions or "host-gone" in conditions
     condition = "remote-server-not-found" if unknown else "remote-server-timeout"

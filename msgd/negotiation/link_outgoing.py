@@ -15,8 +15,8 @@ from msgd.negotiation.awaiting import AwaitingStream
 from msgd.negotiation.link_outcome import Established, LinkFault, Managed, Trace
 from msgd.negotiation.link_server import LinkServer
 from msgd.wire.border import DIALBACK_NAMESPACE, LINK_HEADER, SERVER_NAMESPACE
+from msgd.wire.domain import ascii_domain
 from msgd.wire.errors import StreamError
-from msgd.wire.identity import ascii_domain
 from msgd.wire.jid import JID
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.xml import STREAM_NAMESPACE, escape, parse

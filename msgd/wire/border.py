@@ -13,9 +13,11 @@ import re
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from msgd.wire.namespaces import SERVER_NAMESPACE, outgoing
 from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, parse, serialise
 
-SERVER_NAMESPACE: Final = "jabber:server"
+__all__ = ["DIALBACK_NAMESPACE", "LINK_HEADER", "SERVER_NAMESPACE", "to_client", "to_server"]
+
 DIALBACK_NAMESPACE: Final = "jabber:server:dialback"
 #: What every stream between servers is read inside of: its header binds these prefixes, and mostly no others.
 LINK_HEADER: Final = (
@@ -28,11 +30,7 @@ _PREFIXED: Final = re.compile(rb"<[^\s<>/!?='\"&:]+:")
 
 def to_server(raw: bytes) -> bytes:
     """The bytes of a stanza for a stream between servers; `raw` is what a client would be sent."""
-    if b"jabber:client" not in raw and _plain(raw):
-        return raw
-    tree = parse(raw)
-    _rename(tree, CLIENT_NAMESPACE, SERVER_NAMESPACE)
-    return serialise(tree, SERVER_NAMESPACE)
+    return outgoing(raw, SERVER_NAMESPACE)
 
 
 def to_client(raw: bytes) -> bytes:

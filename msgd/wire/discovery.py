@@ -18,7 +18,7 @@ from twisted.names import dns
 from twisted.names.client import Resolver
 from twisted.names.error import DNSNameError
 
-from msgd.wire.identity import ascii_domain
+from msgd.wire.domain import ascii_domain
 
 PORT: Final = 5269
 #: Direct TLS and STARTTLS.

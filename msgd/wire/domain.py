@@ -47,6 +47,15 @@ def prepare_domain(text: str) -> str:
     return ".".join(labels)
 
 
+def ascii_domain(domain: str) -> str:
+    """A prepared domain as DNS, TLS and certificates write it: A-labels."""
+    if domain.isascii():
+        return domain
+    return ".".join(
+        label if label.isascii() else idna.alabel(label).decode("ascii") for label in domain.split(".")
+    )
+
+
 def _lower(label: str) -> str:
     """Lower-case by label, since a Greek sigma depends on where the word ends (RFC 7622 §3.2.1)."""
     # Composed before it, so that equal texts are mapped equally; after it, since mapping can decompose.

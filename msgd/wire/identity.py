@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-import idna
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
@@ -24,18 +23,10 @@ from service_identity.hazmat import (
 )
 
 from msgd.wire.certificates import MOST_NAMES
+from msgd.wire.domain import ascii_domain
 
 #: Certificates that a peer may show with its own; public authorities need two or three.
 _LONGEST_CHAIN: Final = 10
-
-
-def ascii_domain(domain: str) -> str:
-    """A prepared domain as DNS, TLS and certificates write it: A-labels."""
-    if domain.isascii():
-        return domain
-    return ".".join(
-        label if label.isascii() else idna.alabel(label).decode("ascii") for label in domain.split(".")
-    )
 
 
 class Authorities:

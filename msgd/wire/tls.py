@@ -14,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
+from msgd.wire.domain import ascii_domain
+
 _ALPN_CLIENT: Final = b"xmpp-client"
 _EXPORTER_LABEL: Final = b"EXPORTER-Channel-Binding"
 _VERSIONS: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
@@ -71,7 +73,9 @@ class ServerContexts:
         """Use these (domain → context, in order of configuration) from now on."""
         for context in contexts.values():
             context.set_tlsext_servername_callback(self._choose)
-        self._by_domain = dict(contexts)
+        # A client writes the name of an internationalised domain as DNS does.
+        self._by_domain = {ascii_domain(domain): context for domain, context in contexts.items()}
+        self._by_domain.update(contexts)
         self._default = next(iter(contexts.values()))
 
     def _choose(self, connection: SSL.Connection) -> None:

@@ -42,7 +42,7 @@ s2s_require_encryption = true
 s2s_secure_auth = {secure}
 smacks_enabled_s2s = true
 authentication = "internal_hashed"
-log = {{ debug = "{data}/prosody.log" }}
+log = {{ {level} = "{data}/prosody.log" }}
 ssl = {{ key = "{key}"; certificate = "{certificate}"; cafile = "{authority}"; }}
 c2s_direct_tls_ssl = {{ key = "{key}"; certificate = "{certificate}"; }}
 s2s_direct_tls_ssl = {{ key = "{key}"; certificate = "{certificate}"; cafile = "{authority}"; }}
@@ -61,7 +61,7 @@ end
 
 _EJABBERD = """
 hosts: ["{domain}"]
-loglevel: debug
+loglevel: {level}
 log_rotate_count: 0
 certfiles: ["{data}/both.pem"]
 ca_file: "{authority}"
@@ -109,6 +109,9 @@ def need(world: World, program: str) -> str:
 class Peer:
     """A server of another make."""
 
+    #: Where what they log costs something that counts.
+    quiet = False
+
     def __init__(self, world: World, domain: str) -> None:
         self.domain = domain
         self.data = world.directory / domain
@@ -116,8 +119,8 @@ class Peer:
         self.plain, self.direct, self.server, self.server_direct = free_ports(4)
         self.process: subprocess.Popen[bytes] | None = None
         world.servers.append(self)
-        world.dns.host(f"xmpp.{domain}", "127.0.0.1")
-        world.dns.service(domain, f"xmpp.{domain}", self.server)
+        # Each asks DNS, or the system, for addresses of hosts; both know this one.
+        world.dns.service(domain, "localhost", self.server)
         self.resolv = self.data / "resolv.conf"
 
     def address(self, direct: bool = False) -> tuple[str, int]:
@@ -182,6 +185,7 @@ class Prosody(Peer):
             (directory / f"{name}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}"; }};\n')
         (self.data / "prosody.cfg.lua").write_text(
             _PROSODY.format(
+                level="warn" if self.quiet else "debug",
                 data=self.data, domain=domain, plain=self.plain, direct=self.direct, server=self.server,
                 server_direct=self.server_direct, key=key, certificate=certificate, extra=extra,
                 authority=world.authority.file, resolv=self.resolv, secure=str(secure).lower(),
@@ -227,6 +231,7 @@ class Ejabberd(Peer):
         modules = "  mod_s2s_dialback: {}\n" if dialback else ""
         (self.data / "ejabberd.yml").write_text(
             _EJABBERD.format(
+                level="warning" if self.quiet else "debug",
                 data=self.data, domain=domain, plain=self.plain, direct=self.direct, server=self.server,
                 authority=world.authority.file, starttls=starttls, modules=modules,
             )

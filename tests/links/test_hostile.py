@@ -31,7 +31,8 @@ class Hostile:
         self._plays = plays
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.connections: list[socket.socket] = []
-        world.dns.service("b.example", "localhost", self._listening.getsockname()[1], direct=True)
+        self.port: int = self._listening.getsockname()[1]
+        world.dns.service("b.example", "localhost", self.port, direct=True)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:

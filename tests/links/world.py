@@ -114,7 +114,7 @@ class Someone:
         assert self.actor.connection is not None
         connections.append(self.actor.connection)
         self.actor.send("<presence/>")
-        self.until(lambda e: e.tag == CLIENT + "presence" and e.get("from") == self.full)
+        self.until(lambda e: e.tag == CLIENT + "presence" and e.get("from") == self.full, keep=True)
         return self
 
     def says(self, to: Someone | str, text: str, extra: str = "") -> None:
@@ -130,8 +130,8 @@ class Someone:
         self.actor.send(f"<iq to='{to}' type='{type}' id='{id}'>{payload}</iq>")
         return self.actor.until_result(id)
 
-    def until(self, wanted: object, seconds: float = 20.0) -> Element:
-        """The next element that is `wanted`; those before it are dropped, but for messages."""
+    def until(self, wanted: object, seconds: float = 20.0, keep: bool = False) -> Element:
+        """The next element that is `wanted`; those before it are dropped, but for messages, or kept."""
         assert callable(wanted)
         kept: list[Element] = []
         while True:
@@ -140,7 +140,7 @@ class Someone:
             if wanted(event):
                 self.actor.unclaimed.extendleft(reversed(kept))
                 return event
-            if event.tag == CLIENT + "message" and event.find(CLIENT + "body") is not None:
+            if keep or (event.tag == CLIENT + "message" and event.find(CLIENT + "body") is not None):
                 kept.append(event)
 
     def hears(self, seconds: float = 20.0) -> str:

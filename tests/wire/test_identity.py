@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from OpenSSL import crypto
 
-from msgd.wire.identity import Authorities, ascii_domain, doubt
+from msgd.wire.domain import ascii_domain
+from msgd.wire.identity import Authorities, doubt
 
 NOW = datetime.now(UTC)
 #: id-on-xmppAddr and id-on-dnsSRV (RFC 6120 §13.7.1.4, RFC 4985).
