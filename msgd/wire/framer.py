@@ -12,7 +12,7 @@ from typing import Final
 
 from msgd.wire import expat
 from msgd.wire.errors import StreamError
-from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE
+from msgd.wire.xml import CLIENT_NAMESPACE, START_TAG, STREAM_NAMESPACE
 
 CLIENT_HEADER: Final = (
     f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
@@ -130,9 +130,7 @@ class Framer:
             end -= offset
             # expat tells the start of the end tag, or what is behind the '/>' of <an-empty/> one;
             # the latter may be the end tag of the stream.
-            if data.startswith(b"</", end) and (
-                data[end - 2 : end] != b"/>" or b"<" in data[start + 1 : end]
-            ):
+            if data.startswith(b"</", end) and not _is_one_tag(data[start:end]):
                 done = data.index(b">", end) + 1
             else:
                 done = end
@@ -193,6 +191,14 @@ class Framer:
     def idle(self) -> bool:
         """Between two elements."""
         return not self.pending and not self.held
+
+
+def _is_one_tag(data: bytes) -> bool:
+    """Whether `data`, which begins with a tag and may go on with text and elements, is one empty element."""
+    if not data.endswith(b"/>") or b"<" in data[1:]:
+        return False
+    tag = START_TAG.match(data)  # text may end like a tag
+    return tag is not None and tag.end() == len(data)
 
 
 def too_big(limits: Limits) -> StreamError:

@@ -6,17 +6,13 @@ Only who must look inside asks for `tree`. Source: RFC 6120 §8.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
-from msgd.wire.xml import escape, parse, serialise
-
-#: The end of a start tag: quoted values may hold '>'.
-_START_TAG: Final = re.compile(rb"<[^\s/>]+(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
+from msgd.wire.xml import START_TAG, escape, parse, serialise
 
 XML_LANG: Final = "http://www.w3.org/XML/1998/namespace lang"
 
@@ -157,11 +153,11 @@ class Stanza:
 
     def _after_start(self) -> bytes:
         """What follows the start tag's attributes: '/>', or '>' and the rest."""
-        match = _START_TAG.match(self.raw)
+        match = START_TAG.match(self.raw)
         if match is not None and b"xmlns" in match.group():
             # Prefixes declared there may be used inside: write it all with default namespaces.
             self.raw = serialise(parse(self.raw))
-            match = _START_TAG.match(self.raw)
+            match = START_TAG.match(self.raw)
         if match is None:  # the framer accepted the element, so it has a start tag
             raise ValueError("a stanza without a start tag")
         end = match.end()
@@ -195,7 +191,7 @@ class Stanza:
 
     def embedded(self) -> bytes:
         """The bytes for use inside an element of another namespace, as when it is forwarded (XEP-0297)."""
-        match = _START_TAG.match(self.raw)
+        match = START_TAG.match(self.raw)
         if match is None:  # the framer accepted the element, so it has a start tag
             raise ValueError("a stanza without a start tag")
         if b"xmlns" in match.group():
@@ -206,7 +202,7 @@ class Stanza:
     @property
     def content(self) -> bytes:
         """The serialised children, as received."""
-        match = _START_TAG.match(self.raw)
+        match = START_TAG.match(self.raw)
         if match is None or match.group().endswith(b"/>"):
             return b""
         return self.raw[match.end() : self.raw.rindex(b"</")]

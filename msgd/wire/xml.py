@@ -7,12 +7,15 @@ from strangers come here only after the framer (`xmlstream.py`) accepted them.
 from __future__ import annotations
 
 import re
+from typing import Final
 from xml.etree.ElementTree import Element, XMLParser
 
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 CLIENT_NAMESPACE = "jabber:client"
 STREAM_NAMESPACE = "http://etherx.jabber.org/streams"
 
+#: The first tag of vetted bytes, to its end: quoted values may hold '>'.
+START_TAG: Final = re.compile(rb"<[^\s/>]+(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 #: What makes an element more than a start tag, plain text and an end tag.
 _NOT_TEXT = re.compile(rb"&|\r|<!|>[^<]*<[^/]|>[^<]*>|='[^']*>[^']*'|=\"[^\"]*>[^\"]*\"")
 _ESCAPES = str.maketrans({

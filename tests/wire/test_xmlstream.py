@@ -109,6 +109,26 @@ def test_an_element_is_there_with_its_last_byte(holds: bool, monkeypatch: pytest
             assert len(heard.frames) == 1, (first, second)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"<message>/></message>",
+        b"<message id='/>'>a/></message>",
+        b"<message id='>'/>",
+        b'<message id="/>"/>',
+        b"<message>/</message>",
+        b"<message><a/>/></message>",
+        b"<message><![CDATA[/>]]></message>",
+        b"<message></message>",
+    ],
+)
+@pytest.mark.parametrize("behind", [b"", b"<iq/>", b"</stream:stream>", b"</stream:stream><a/>"])
+def test_text_that_ends_like_a_tag(raw: bytes, behind: bytes) -> None:
+    heard = hear(HEADER + raw + behind)
+    assert heard.frames[0][3] == raw
+    assert heard.failure is None and heard.closed == behind.startswith(b"</")
+
+
 DEFERRING = """
 import sys
 sys.path.insert(0, {root!r})
