@@ -305,5 +305,5 @@ class Links(LinkDoor):
                 link.fail(StreamError("connection-timeout", "no acknowledgement comes"))
             elif link.transport.buffered and now - link.last_used > _UNRESPONSIVE:
                 link.fail(StreamError("connection-timeout", "nothing is read"))
-            elif now - link.last_used > idle and not link.unproven:
+            elif now - link.last_used > idle and not link.owes:
                 link.close()
