@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any, Final
+from xml.etree.ElementTree import ParseError
 
 from twisted.logger import Logger
 
@@ -234,7 +235,10 @@ class Links(LinkDoor):
     def undelivered(self, raw: bytes) -> None:
         """A stanza that nobody keeps never arrived: who asked something learns it."""
         if raw.startswith(b"<iq"):
-            stanza = Stanza.from_bytes(raw)
+            try:
+                stanza = Stanza.from_bytes(raw)
+            except ParseError:  # see Router.undelivered
+                return
             if stanza.type in ("get", "set"):
                 self._router.fail(stanza, StanzaError("remote-server-timeout"))
 
@@ -301,5 +305,5 @@ class Links(LinkDoor):
                 link.fail(StreamError("connection-timeout", "no acknowledgement comes"))
             elif link.transport.buffered and now - link.last_used > _UNRESPONSIVE:
                 link.fail(StreamError("connection-timeout", "nothing is read"))
-            elif now - link.last_used > idle and not link.unproven:
+            elif now - link.last_used > idle and not link.owes:
                 link.close()

@@ -124,6 +124,13 @@ class Link:
         return not (self.closing or self.ended)
 
     @property
+    def owes(self) -> bool:
+        """Something was sent of which is not known whether it arrived: closed now, it would be sent again."""
+        return bool(self.unproven) or (
+            self.management is not None and self.management.state.queue is not None
+        )
+
+    @property
     def congested(self) -> bool:
         """No more kept messages should be written to it now."""
         if self.management is not None and self.management.full:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from xml.etree.ElementTree import ParseError
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -440,7 +441,10 @@ class Router:
         """A stanza that nobody keeps never reached its session: a request of others gets its error."""
         if not raw.startswith(b"<iq"):
             return
-        stanza = Stanza.from_bytes(raw)
+        try:
+            stanza = Stanza.from_bytes(raw)
+        except ParseError:  # a namespace with the character that ElementTree puts behind it: '}'
+            return
         if stanza.type in ("get", "set") and stanza.from_ not in self.table.domains:
             self.fail(stanza, StanzaError("recipient-unavailable"))
 

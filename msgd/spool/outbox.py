@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
+from xml.etree.ElementTree import ParseError
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -281,7 +282,7 @@ class Outbox:
             entry = backlog.first
             if entry is not None and entry.id < before and not backlog.unread:
                 count += 1
-                self._give_back(Stanza.from_bytes(backlog.take().raw), error)
+                self._return(backlog.take(), error)
                 self._queue.acknowledged(entry)
                 continue
             if not backlog.unread or self._reading or backlog.ends_before(before):
@@ -292,3 +293,9 @@ class Outbox:
         if count:
             _log.info("{count} messages to another server came back", count=count)
         self._queue.cool(self)
+
+    def _return(self, entry: LinkEntry, error: StanzaError) -> None:
+        try:
+            self._give_back(Stanza.from_bytes(entry.raw), error)
+        except ParseError:  # see Router.undelivered
+            _log.error("a message to another server could not be returned")
