@@ -7,7 +7,7 @@ peer does not have then is sent again.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgd.routing.stream_management import (
     NAMESPACE,
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: those with which a link is given up, as what nobody keeps fills it.
 _MOST: Final = 1000
 _MOST_BYTES: Final = 1024 * 1024
+#: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. Half of
+#: the time after which the queue writes what is not acknowledged: live talk between servers needs no disk.
+_GATHER: Final = 0.01
 
 
 class LinkManagement:
@@ -38,6 +41,7 @@ class LinkManagement:
         #: Under which the link may be resumed; empty: not at all.
         self.id = ""
         self.state = StreamManagement("", False, self._answer)
+        self._asking: Any = None
         #: Domains and pairs of the link, for who resumes it.
         self.domains = link.domains
         self.pairs = link.pairs
@@ -132,9 +136,15 @@ class LinkManagement:
         self.state.push(sent)
 
     def ask(self) -> None:
-        """Ask for an acknowledgement, behind everything that this turn sends."""
+        """Ask for an acknowledgement, soon: of what is sent until then too."""
+        link = self.link
+        if link is not None and not self.state.requested and self._asking is None:
+            self._asking = link.owner.clock.callLater(_GATHER, self._ask_now)
+
+    def _ask_now(self) -> None:
+        self._asking = None
         state, link = self.state, self.link
-        if link is not None and not state.requested:
+        if link is not None and not state.requested and state.queue is not None:
             state.requested = True
             state.requested_at = state.sent
             state.awaiting_since = link.owner.clock.seconds()
