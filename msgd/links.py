@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Any, Final
-from xml.etree.ElementTree import ParseError
 
 from twisted.logger import Logger
 
@@ -235,10 +234,7 @@ class Links(LinkDoor):
     def undelivered(self, raw: bytes) -> None:
         """A stanza that nobody keeps never arrived: who asked something learns it."""
         if raw.startswith(b"<iq"):
-            try:
-                stanza = Stanza.from_bytes(raw)
-            except ParseError:  # see Router.undelivered
-                return
+            stanza = Stanza.from_bytes(raw)
             if stanza.type in ("get", "set"):
                 self._router.fail(stanza, StanzaError("remote-server-timeout"))
 

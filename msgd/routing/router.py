@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from xml.etree.ElementTree import ParseError
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -441,10 +440,7 @@ class Router:
         """A stanza that nobody keeps never reached its session: a request of others gets its error."""
         if not raw.startswith(b"<iq"):
             return
-        try:
-            stanza = Stanza.from_bytes(raw)
-        except ParseError:  # a namespace with the character that ElementTree puts behind it: '}'
-            return
+        stanza = Stanza.from_bytes(raw)
         if stanza.type in ("get", "set") and stanza.from_ not in self.table.domains:
             self.fail(stanza, StanzaError("recipient-unavailable"))
 

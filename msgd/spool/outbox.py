@@ -13,7 +13,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree.ElementTree import ParseError
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -295,7 +294,4 @@ class Outbox:
         self._queue.cool(self)
 
     def _return(self, entry: LinkEntry, error: StanzaError) -> None:
-        try:
-            self._give_back(Stanza.from_bytes(entry.raw), error)
-        except ParseError:  # see Router.undelivered
-            _log.error("a message to another server could not be returned")
+        self._give_back(Stanza.from_bytes(entry.raw), error)

@@ -71,6 +71,15 @@ def new_parser() -> pyexpat.XMLParserType:
     return parser
 
 
+def refuse_braces(prefix: str | None, namespace: str | None) -> None:
+    """A handler of namespace declarations, for bytes in which there may be a brace. Raises StreamError.
+
+    ElementTree writes '{namespace}name' and could not read such a one again; no URI has it (RFC 3986 §2).
+    """
+    if namespace is not None and "}" in namespace:
+        raise StreamError("not-well-formed", "a namespace is no URI")
+
+
 def holds_tokens_back() -> bool:
     """Whether this build of expat delays a token that is split over two reads.
 

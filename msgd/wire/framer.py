@@ -39,7 +39,7 @@ class Limits:
 class Framer:
     """One expat parser inside a stream header, and the bytes of the element it is inside of."""
 
-    __slots__ = ("_events", "_offset", "_parse", "_parser", "count", "failure", "header", "held",
+    __slots__ = ("_events", "_offset", "_parse", "_parser", "_wary", "count", "failure", "header", "held",
                  "limits", "pending", "rereads")  # fmt: skip
 
     def __init__(self, header: bytes = CLIENT_HEADER) -> None:
@@ -49,6 +49,7 @@ class Framer:
         self.limits = Limits(0, 0)
         self.count = 0
         self.rereads = 0
+        self._wary = False  # there may be braces in what was read of the element
         self.failure: StreamError | None = None  # what ends the stream behind the last elements
         self._start()
 
@@ -130,7 +131,11 @@ class Framer:
             end -= offset
             # expat tells the start of the end tag, or what is behind the '/>' of <an-empty/> one;
             # the latter may be the end tag of the stream.
-            if data.startswith(b"</", end) and not _is_one_tag(data[start:end]):
+            if data.startswith(b"</", end) and (
+                data[end - 2 : end] != b"/>"
+                or b"<" in data[start + 1 : end]
+                or not _is_one_tag(data[start:end])
+            ):
                 done = data.index(b">", end) + 1
             else:
                 done = end
@@ -154,12 +159,18 @@ class Framer:
             raise too_big(self.limits)
         if rest and not rest.lstrip().startswith(b"<"):
             raise StreamError("bad-format", "text between the elements of the stream")
+        if self._wary and not rest:
+            self._parser.StartNamespaceDeclHandler = None
+            self._wary = False
         self.pending = rest
         self._offset = offset + done
         return frames
 
     def _give(self, data: bytes) -> None:
         """Let expat read; a fault is kept until what came before it has been handled."""
+        if b"}" in data or b"&" in data:  # itself, or as a reference
+            self._parser.StartNamespaceDeclHandler = expat.refuse_braces
+            self._wary = True
         try:
             self._parse(data, False)
         except pyexpat.ExpatError as error:
@@ -194,10 +205,8 @@ class Framer:
 
 
 def _is_one_tag(data: bytes) -> bool:
-    """Whether `data`, which begins with a tag and may go on with text and elements, is one empty element."""
-    if not data.endswith(b"/>") or b"<" in data[1:]:
-        return False
-    tag = START_TAG.match(data)  # text may end like a tag
+    """Whether `data`, which begins with a tag and may go on with text, is an empty element."""
+    tag = START_TAG.match(data)
     return tag is not None and tag.end() == len(data)
 
 

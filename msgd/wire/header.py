@@ -98,6 +98,7 @@ def parse_header(data: bytes) -> tuple[Header | None, bytes]:
             raise StreamError("unsupported-encoding", "the stream has to be UTF-8")
 
     def on_namespace(prefix: str | None, uri: str | None) -> None:
+        expat.refuse_braces(prefix, uri)
         prefixes[prefix or ""] = uri or ""
 
     def on_start(name: str, attributes: dict[str, str]) -> None:
