@@ -18,6 +18,7 @@ from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.link_connection import LinkConnection
+from msgd.wire.stream_limits import stream_limits
 from msgd.wire.xml import STREAM_NAMESPACE, escape, text_of
 from msgd.wire.xmlstream import Header, LinkStream
 
@@ -89,7 +90,8 @@ class IncomingNegotiation:
         if not self._authenticated:
             self._receiving = dialback.Receiving(self._server, id, self._write, self._proved)
         try:
-            self._write(f"<stream:features>{self._features()}</stream:features>".encode())
+            features = self._features().encode() + self._limits()
+            self._write(b"<stream:features>" + features + b"</stream:features>")
         except StreamError as error:
             self._fail(error)
             return
@@ -153,6 +155,14 @@ class IncomingNegotiation:
             # Its operator reads in the log what is wrong.
             raise StreamError("not-authorized", f"{self.theirs}: {self._doubt}")
         return dialback_feature + _BIDI_FEATURE
+
+    def _limits(self) -> bytes:
+        """XEP-0478: those of a link where no other features follow, as behind dialback."""
+        server = self._server
+        if not self.transport.secure:
+            return b""
+        last = self._authenticated or self._doubt or server.policy.any_dialback
+        return stream_limits(server.limits.size if last else server.limits_before.size)
 
     def stream_closed(self) -> None:
         """The peer goes."""

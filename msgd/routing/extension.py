@@ -255,6 +255,8 @@ class Extension(Acting):
     nodes: ClassVar[frozenset[str]] = frozenset()
     #: Transcripts below protocol_spec/ that prove it, as a glob; a test fails when there is none.
     proves: ClassVar[str] = ""
+    #: What of it is left out, in a sentence; empty when nothing is that it demands.
+    without: ClassVar[str] = ""
 
     def __init__(self, router: Router) -> None:
         self.router = router
