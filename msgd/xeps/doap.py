@@ -23,6 +23,7 @@ _HEAD: Final = """\
     <category rdf:resource='https://linkmauve.fr/ns/xmpp-doap#category-server'/>
     <implements rdf:resource='https://xmpp.org/rfcs/rfc6120.html'/>
     <implements rdf:resource='https://xmpp.org/rfcs/rfc6121.html'/>
+    <implements rdf:resource='https://xmpp.org/rfcs/rfc7590.html'/>
     <implements rdf:resource='https://xmpp.org/rfcs/rfc7622.html'/>
 """
 _XEP: Final = """\
