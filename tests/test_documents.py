@@ -1,10 +1,12 @@
 """What the documents name is there, so that no reader is sent to nothing."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from msgd.config import load
 from msgd.console.listeners import COMMANDS
 from msgd.console.registry import REGISTRY
 from msgd.storage import schema
@@ -64,3 +66,15 @@ def test_every_command_of_the_console_is_explained() -> None:
         for command in REGISTRY.commands.values()
         if not command.name.startswith("clock")
     )
+
+
+def test_what_the_reader_is_told_to_configure_can_be_configured(tmp_path: Path) -> None:
+    blocks = re.findall(r"(?:^    .*\n)+", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    told = [textwrap.dedent(block) for block in blocks if re.match(r"    (?:domain = |\[)", block)]
+    assert len(told) == 3
+    file = tmp_path / "msgd.toml"
+    file.write_text("".join(told).replace("…", "0123456789abcdef0123456789abcdef"), "utf-8")
+    config = load(file)
+    assert config.domains == ("example.org",)
+    assert list(config.components) == ["gateway.example.org"]
+    assert [service.type for service in config.external_services.service] == ["turn"]
