@@ -38,7 +38,6 @@ ANSWERED = Answered.ANSWERED
 
 #: What an IQ handler gives back: the payload of the result, or nothing for an empty result.
 IqAnswer = Element | bytes | Answered | None
-IqHandler = Callable[[Stanza], Awaitable[IqAnswer]]
 ElementHandler = Callable[["Session", dict[str, str], bytes], None]
 ChildHandler = Callable[["Session", Stanza], Stanza]
 #: Enables for a new session what its client asks for while it binds; what is to be answered in `<bound/>`.
