@@ -130,7 +130,9 @@ class Framer:
             end -= offset
             # expat tells the start of the end tag, or what is behind the '/>' of <an-empty/> one;
             # the latter may be the end tag of the stream.
-            if data.startswith(b"</", end) and not _is_one_tag(data[start:end]):
+            if data.startswith(b"</", end) and not (
+                data.endswith(b"/>", start, end) and _is_one_tag(data[start:end])
+            ):
                 done = data.index(b">", end) + 1
             else:
                 done = end
@@ -194,8 +196,8 @@ class Framer:
 
 
 def _is_one_tag(data: bytes) -> bool:
-    """Whether `data`, which begins with a tag and may go on with text and elements, is one empty element."""
-    if not data.endswith(b"/>") or b"<" in data[1:]:
+    """Whether `data`, which begins with a tag and ends like an empty one, is one empty element."""
+    if b"<" in data[1:]:
         return False
     tag = START_TAG.match(data)  # text may end like a tag
     return tag is not None and tag.end() == len(data)
