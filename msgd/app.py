@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from OpenSSL import SSL
-from sqlalchemy import bindparam, delete, insert, select
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -20,19 +18,18 @@ from msgd.components import Components
 from msgd.config import Config
 from msgd.console.listeners import Console
 from msgd.observe import log
+from msgd.routing import restart
 from msgd.routing.legacy_session import LegacySession
 from msgd.routing.liveness import Liveness
 from msgd.routing.presence import Presence
 from msgd.routing.resumption import Resumption
 from msgd.routing.roster import Roster
 from msgd.routing.router import Router
-from msgd.routing.session import Session
 from msgd.routing.table import Table
 from msgd.spool.archive import Archive
 from msgd.spool.expiry import Expiry
 from msgd.spool.spool import Spool
-from msgd.storage import schema
-from msgd.storage.database import Connection, Database, DatabaseError
+from msgd.storage.database import Database, DatabaseError
 from msgd.storage.secret import secret
 from msgd.storage.sqlite import open_database
 from msgd.vitals import Vitals
@@ -52,17 +49,6 @@ _log = Logger("msgd")
 _GRACE: Final = 5.0
 #: Seconds that what came last has to be stored, however long the first part took.
 _LEAST_GRACE: Final = 0.5
-
-_sessions = schema.stream_session
-_INSERT_SESSION: Final = insert(_sessions).values(
-    id=bindparam("id"), account_id=bindparam("account_id"), resource=bindparam("resource"),
-    state=bindparam("state"), expires=bindparam("expires"),
-)  # fmt: skip
-_DELETE_SESSIONS: Final = delete(_sessions)
-_READ_SESSIONS: Final = select(
-    _sessions.c.id, _sessions.c.resource, _sessions.c.state, _sessions.c.expires,
-    schema.account.c.domain, schema.account.c.name,
-).join(schema.account, schema.account.c.id == _sessions.c.account_id)  # fmt: skip
 
 
 class Port(Protocol):
@@ -156,7 +142,7 @@ class Server:
         self.spool.start()
         for extension in self.router.extensions.loaded:
             extension.start()
-        self._restore_sessions()
+        restart.restore(self.router)
         self.expiry.start()
         self.archive.start()
         self.liveness.start()
@@ -282,7 +268,7 @@ class Server:
         for extension in self.router.extensions.loaded:
             extension.stop()
         try:
-            await self.database.write(lambda connection: _write_sessions(connection, rows))
+            await self.database.write(lambda connection: restart.keep(connection, rows))
         except DatabaseError as error:
             _log.error("no session can be kept over the restart: {error}", error=str(error))
             rows = []
@@ -303,35 +289,9 @@ class Server:
         if self.links is not None:
             await self.links.queue.flushed()
 
-    # -- sessions over a restart ---------------------------------------------------------------
-
-    def _restore_sessions(self) -> None:
-        """Find the sessions that a graceful stop wrote down. They are read once."""
-        rows = self.database.read_now(lambda connection: connection.all(_READ_SESSIONS))
-        if not rows:
-            return
-        self.database.write_now(lambda connection: connection.run(_DELETE_SESSIONS))
-        self.router.table.load_now({JID.make(name, domain) for *_, domain, name in rows})
-        for id, resource, state, expires, domain, name in rows:
-            left = expires - self.reactor.seconds()
-            if left <= 0:
-                continue
-            account = self.router.table.account(JID.make(name, domain))
-            if account is not None:
-                jid = JID.make(name, domain, resource)
-                known = json.loads(state)
-                session = Session(self.router, account, jid, known["mechanism"])
-                self.router.resumption.restore(session, id, known, left)
-        _log.info("{count} sessions wait to be resumed", count=len(rows))
-
 
 def _storage_fails(fault: Exception) -> None:
     _log.error("storage fails: {fault}; senders get no acknowledgements until it works", fault=fault)
-
-
-def _write_sessions(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    connection.run(_DELETE_SESSIONS)
-    connection.run_many(_INSERT_SESSION, rows)
 
 
 def load_contexts(

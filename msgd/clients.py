@@ -14,7 +14,6 @@ from xml.etree.ElementTree import Element
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from msgd.accounts.accounts import Account, Accounts
 from msgd.accounts.throttle import LoginThrottle
@@ -38,7 +37,6 @@ from msgd.wire.transport import Connection
 from msgd.wire.turnstile import STRESSED, USUAL, Turnstile
 from msgd.wire.xmlstream import Limits
 
-_log = Logger("msgd.clients")
 #: Random bytes of a resource that the server chooses.
 _RESOURCE_BYTES: Final = 9
 #: Strangers who wait for their turn, from which on no more are accepted; and under stress.

@@ -27,17 +27,12 @@ from msgd.wire.jid import JID
 from msgd.wire.rate_limit import RateLimit
 from msgd.wire.stanza import Stanza
 from msgd.wire.tls import ServerContexts
-from msgd.wire.xmlstream import Limits
 
 _log = Logger("msgd.links")
-#: Domains whose last attempts are remembered for the operator.
-_REMEMBERED: Final = 1000
 #: Seconds between two looks for links that are idle, or whose peer does not answer.
 _LOOK: Final = 5.0
 #: Seconds after which a link is given up on which an acknowledgement is owed, or that takes nothing.
 _UNRESPONSIVE: Final = 60.0
-#: The largest element before authentication, and its elements: the features of a server.
-_BEFORE: Final = Limits(16 * 1024, 128)
 #: Bytes that a domain may send at once before its rate counts.
 _BURST: Final = 4 * 1024 * 1024
 #: Links that broke and wait for their peer to resume them.

@@ -46,6 +46,20 @@ def test_one_line_is_enough(file: Path) -> None:
     assert config.console_socket == file.parent / "data" / "console"
 
 
+def test_what_could_do_harm_is_closed_unless_it_is_opened(file: Path) -> None:
+    config = read(file, 'domain = "example.org"\n')
+    assert config.registration.open is False
+    assert config.login.plain is False
+    assert config.listen.metrics is None
+    assert config.console.tcp is None
+    assert config.components == {}
+    assert config.federation.dialback == ()
+    assert config.federation.private_addresses is False
+    assert config.archive.default == "never"
+    assert config.push.tells == "count"
+    assert config.log.jids is False
+
+
 def test_options_are_read_with_their_types(file: Path) -> None:
     config = read(
         file,

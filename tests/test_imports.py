@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +131,16 @@ def test_extensions_use_the_public_interface() -> None:
         if module not in FOR_EXTENSIONS
     ]
     assert inside == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_what_a_module_has_for_itself_it_uses(path: Path) -> None:
+    text = path.read_text("utf-8")
+    own = [
+        target.id
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and target.id.startswith("_") and not target.id.startswith("__")
+    ]
+    assert [name for name in own if len(re.findall(rf"\b{name}\b", text)) < 2] == []

@@ -25,6 +25,7 @@ from msgd.negotiation.opening import check_unchanged, checked, own_header
 from msgd.negotiation.sasl2 import NAMESPACE as SASL2_NAMESPACE
 from msgd.negotiation.sasl2 import LoggedIn, Sasl2
 from msgd.negotiation.server import ResumeRefused, Server
+from msgd.negotiation.stranger import StrangerStream
 from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID
@@ -37,7 +38,6 @@ _log = Logger("msgd.negotiation")
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 _STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
-_END: Final = b"</stream:stream>"
 #: Elements that may wait while an answer is worked on (a client that sends ahead).
 _AHEAD: Final = 32
 
@@ -45,24 +45,21 @@ _AHEAD: Final = 32
 _Frame = tuple[str, dict[str, str], tuple[str, ...], bytes]
 
 
-class ClientNegotiation:
+class ClientNegotiation(StrangerStream):
     """The negotiation of one client connection.
 
     For an extension that answers strangers: `address`, `domain`, `secure`.
     """
 
     __slots__ = ("_account", "_ahead", "_authentication", "_busy", "_device", "_header", "_mechanism",
-                 "_opened", "_sasl2", "_server", "domain", "since", "stream",
-                 "transport")  # fmt: skip
+                 "_sasl2", "_server", "since")  # fmt: skip
 
     def __init__(self, server: Server, transport: Connection, direct_tls: bool) -> None:
         self._server = server
-        self.transport = transport
-        self.stream = XMLStream(self, server.limits_before_login)
-        self.domain: JID | None = None
         self.since: float = server.clock.seconds()
+        stream = XMLStream(self, server.limits_before_login)
+        super().__init__(transport, stream, server.streams, server.negotiation_seconds)
         self._header: Header | None = None
-        self._opened = False
         self._account: Any = None
         self._mechanism = ""
         self._authentication: Authentication | None = None
@@ -70,16 +67,9 @@ class ClientNegotiation:
         self._device = ""
         self._busy = False
         self._ahead: list[_Frame] = []
-        server.streams.add(self, server.negotiation_seconds)
-        transport.receiver = self.stream
         if direct_tls:
             transport.start_tls(server.context(None))
         transport.start()
-
-    @property
-    def address(self) -> str:
-        """The peer's address."""
-        return self.transport.address
 
     @property
     def secure(self) -> bool:
@@ -129,48 +119,10 @@ class ClientNegotiation:
             return login_features(self._server, self.transport) + extra
         return BINDING_FEATURES + self._server.stream_features(domain, True)
 
-    def stream_closed(self) -> None:
-        """The client goes."""
-        if not self._opened:
-            self._open(None)
-        self._write(_END)
-        self._end()
-
-    def stream_failed(self, error: StreamError) -> None:
-        """What the client sent ends the stream."""
-        self._fail(error)
-
-    def connection_lost(self) -> None:
-        """The socket is gone."""
-        self._end()
-
-    def output_drained(self) -> None:
-        """Nothing waits for that here."""
-
-    def too_late(self) -> None:
-        """The time for logging in is over."""
-        self._fail(StreamError("connection-timeout", "the negotiation took too long"))
-
-    def _fail(self, error: StreamError) -> None:
-        """End the stream with an error, behind a header where none was sent (§4.9.1.2)."""
-        if not self._opened:
-            self._open(None)
-        self._write(error.xml() + _END)
-        self._end()
-
-    def _end(self) -> None:
-        self._leave()
-        self.stream.close()
-        self.transport.close()
-
     def _leave(self) -> None:
-        """This connection is no negotiation any more."""
-        self._server.streams.remove(self)
+        super()._leave()
         self._busy = False
         self._ahead.clear()
-
-    def _write(self, data: bytes) -> None:
-        self.transport.write(data)
 
     # -- elements ------------------------------------------------------------------------------
 

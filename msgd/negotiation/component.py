@@ -8,6 +8,7 @@ import secrets
 import time
 from typing import Final, Protocol
 
+from msgd.negotiation.stranger import StrangerStream
 from msgd.negotiation.strangers import Strangers
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
@@ -18,7 +19,6 @@ from msgd.wire.xmlstream import Header, Limits, XMLStream
 
 # Without a prefix it is read as if it were in `jabber:client` (see `wire/namespaces.py`).
 _HANDSHAKES: Final = frozenset(f"{each} handshake" for each in (COMPONENT_NAMESPACE, CLIENT_NAMESPACE))
-_END: Final = b"</stream:stream>"
 
 
 class Server(Protocol):
@@ -46,29 +46,17 @@ class Server(Protocol):
         """The connection belongs to the component now."""
 
 
-class ComponentNegotiation:
+class ComponentNegotiation(StrangerStream):
     """The negotiation of one component's connection; it is gone when the handshake is done."""
 
     def __init__(self, server: Server, transport: Connection) -> None:
         self._server = server
-        self.transport = transport
-        self.stream = XMLStream(self, server.limits_before_login)
-        self.domain: JID | None = None
         self.since = time.time()
+        stream = XMLStream(self, server.limits_before_login)
+        super().__init__(transport, stream, server.streams, server.negotiation_seconds)
         self._id = ""
         self._lang: str | None = None
-        server.streams.add(self, server.negotiation_seconds)
-        transport.receiver = self.stream
         transport.start()
-
-    @property
-    def address(self) -> str:
-        """The peer's address."""
-        return self.transport.address
-
-    def is_of(self, account: JID, device: str) -> bool:
-        """Components are nobody's devices."""
-        return False
 
     @property
     def state(self) -> str:
@@ -91,10 +79,11 @@ class ComponentNegotiation:
             self.stream_failed(error)
             return
         self._lang = header.lang
-        self._open()
+        self._open(header)
 
-    def _open(self) -> None:
-        """Our own header; its id is part of what the handshake proves."""
+    def _open(self, header: Header | None) -> None:
+        """Its id is part of what the handshake proves."""
+        self._opened = True
         self._id = secrets.token_urlsafe(12)
         own = self.domain or self._server.default_domain
         self.transport.write(
@@ -133,36 +122,6 @@ class ComponentNegotiation:
         self.transport.write(b"<handshake/>")
         self.stream.limits = server.limits
         server.connected(domain, self, self._lang)
-
-    def stream_closed(self) -> None:
-        """The peer goes."""
-        self._end(b"")
-
-    def stream_failed(self, error: StreamError) -> None:
-        """End the stream with an error."""
-        self._end(error.xml())
-
-    def connection_lost(self) -> None:
-        """The socket is gone."""
-        self._leave()
-
-    def output_drained(self) -> None:
-        """Nothing waits for that here."""
-
-    def too_late(self) -> None:
-        """The time for the handshake is over."""
-        self.stream_failed(StreamError("connection-timeout", "the handshake took too long"))
-
-    def _end(self, last: bytes) -> None:
-        if not self._id:
-            self._open()  # an error comes behind a header (RFC 6120 §4.9.1.2)
-        self.transport.write(last + _END)
-        self._leave()
-        self.stream.close()
-        self.transport.close()
-
-    def _leave(self) -> None:
-        self._server.streams.remove(self)
 
 
 def handshake(id: str, secret: str) -> str:

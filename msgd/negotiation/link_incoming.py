@@ -14,10 +14,12 @@ from typing import Final
 from msgd.negotiation import dialback, external
 from msgd.negotiation.link_server import LinkServer
 from msgd.negotiation.opening import version_is_1
+from msgd.negotiation.stranger import END, StrangerStream
 from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.link_connection import LinkConnection
+from msgd.wire.stream_limits import stream_limits
 from msgd.wire.xml import STREAM_NAMESPACE, escape, text_of
 from msgd.wire.xmlstream import Header, LinkStream
 
@@ -26,42 +28,31 @@ _BIDI: Final = "urn:xmpp:bidi"
 _BIDI_FEATURE: Final = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 SM_FEATURE: Final = "<sm xmlns='urn:xmpp:sm:3'/>"
 _STANZAS: Final = frozenset(f"{SERVER_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
-_END: Final = b"</stream:stream>"
 
 
-class IncomingNegotiation:
+class IncomingNegotiation(StrangerStream):
     """The negotiation of one connection from another server."""
 
-    __slots__ = ("_authenticated", "_doubt", "_opened", "_receiving", "_server", "both_ways",
-                 "domain", "header", "since", "stream", "theirs", "transport")  # fmt: skip
+    __slots__ = ("_authenticated", "_doubt", "_receiving", "_server", "both_ways", "header", "since",
+                 "theirs")  # fmt: skip
+
+    transport: LinkConnection
+    stream: LinkStream
 
     def __init__(self, server: LinkServer, transport: LinkConnection, direct_tls: bool) -> None:
         self._server = server
-        self.transport = transport
-        self.stream = LinkStream(self, server.limits_before)
-        self.domain: JID | None = None  # ours
+        self.since = time.time()
+        stream = LinkStream(self, server.limits_before)
+        super().__init__(transport, stream, server.streams, server.negotiation_seconds)
         self.theirs: JID | None = None  # as claimed
         self.header: Header | None = None
-        self.since = time.time()
         self.both_ways = False
         self._authenticated = False
         self._doubt = "TLS comes first"
-        self._opened = False
         self._receiving: dialback.Receiving | None = None
-        server.streams.add(self, server.negotiation_seconds)
-        transport.receiver = self.stream
         if direct_tls:
             transport.start_tls(server.context(None))
         transport.start()
-
-    @property
-    def address(self) -> str:
-        """The peer's address."""
-        return self.transport.address
-
-    def is_of(self, account: JID, device: str) -> bool:
-        """Servers are nobody's devices."""
-        return False
 
     @property
     def state(self) -> str:
@@ -89,7 +80,8 @@ class IncomingNegotiation:
         if not self._authenticated:
             self._receiving = dialback.Receiving(self._server, id, self._write, self._proved)
         try:
-            self._write(f"<stream:features>{self._features()}</stream:features>".encode())
+            features = self._features().encode() + self._limits()
+            self._write(b"<stream:features>" + features + b"</stream:features>")
         except StreamError as error:
             self._fail(error)
             return
@@ -154,16 +146,13 @@ class IncomingNegotiation:
             raise StreamError("not-authorized", f"{self.theirs}: {self._doubt}")
         return dialback_feature + _BIDI_FEATURE
 
-    def stream_closed(self) -> None:
-        """The peer goes."""
-        if not self._opened:
-            self._open(None)
-        self._write(_END)
-        self._end()
-
-    def stream_failed(self, error: StreamError) -> None:
-        """What the peer sent ends the stream."""
-        self._fail(error)
+    def _limits(self) -> bytes:
+        """XEP-0478: those of a link where no other features follow, as behind dialback."""
+        server = self._server
+        if not self.transport.secure:
+            return b""
+        last = self._authenticated or self._doubt or server.policy.any_dialback
+        return stream_limits(server.limits.size if last else server.limits_before.size)
 
     def connection_lost(self) -> None:
         """The socket is gone."""
@@ -171,31 +160,9 @@ class IncomingNegotiation:
             self._server.refused(self.theirs, self.address, self.transport.fault)
         self._end()
 
-    def output_drained(self) -> None:
-        """Nothing waits for that here."""
-
-    def too_late(self) -> None:
-        """The time for the negotiation is over."""
-        self._fail(StreamError("connection-timeout", "the negotiation took too long"))
-
     def _fail(self, error: StreamError) -> None:
-        """End the stream with an error, behind a header where none was sent (§4.9.1.2)."""
-        if not self._opened:
-            self._open(None)
         self._server.refused(self.theirs, self.address, error.text or error.condition)
-        self._write(error.xml() + _END)
-        self._end()
-
-    def _end(self) -> None:
-        self._leave()
-        self.stream.close()
-        self.transport.close()
-
-    def _leave(self) -> None:
-        self._server.streams.remove(self)
-
-    def _write(self, data: bytes) -> None:
-        self.transport.write(data)
+        super()._fail(error)
 
     # -- elements ------------------------------------------------------------------------------
 
@@ -241,7 +208,7 @@ class IncomingNegotiation:
         except external.Refused as refused:
             why = self._doubt or f"SASL: {refused}"
             self._server.refused(self.theirs, self.address, why)
-            self._write(external.failure(str(refused)) + _END)
+            self._write(external.failure(str(refused)) + END)
             self._end()
             return
         self._authenticated = True

@@ -24,11 +24,6 @@ from msgd.wire.xmlstream import Header
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 _SM: Final = "urn:xmpp:sm:3"
-_STREAM_ERRORS: Final = "{urn:ietf:params:xml:ns:xmpp-streams}"
-_STANZAS: Final = frozenset(f"{SERVER_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
-_END: Final = b"</stream:stream>"
-#: Elements that may come before they are asked for.
-_MOST_AHEAD: Final = 100
 
 
 class OutgoingNegotiation(AwaitingStream):

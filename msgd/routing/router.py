@@ -23,7 +23,8 @@ from msgd.routing.account import LiveAccount
 from msgd.routing.answering import Answering
 from msgd.routing.delivery import deliver_iq, deliver_message
 from msgd.routing.destination import Nowhere
-from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At, Extensions
+from msgd.routing.extension import ACCOUNT, ANSWERED, HOST, OWN, At
+from msgd.routing.extensions import Extensions
 from msgd.routing.first_contacts import FirstContacts
 from msgd.routing.hooks import Dropped
 from msgd.routing.session import Session

@@ -13,7 +13,6 @@ from msgd.wire.jid import JID
 
 #: Bits of an id below its milliseconds.
 _SHIFT: Final = 20
-_MASK: Final = (1 << _SHIFT) - 1
 
 
 class Ids:

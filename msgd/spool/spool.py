@@ -378,8 +378,3 @@ def _entry_of(kept: object) -> Entry:
     if not isinstance(kept, Copy):
         raise TypeError("only the spool's entries are kept")
     return kept.entry
-
-
-def full_error() -> StanzaError:
-    """What the sender gets when the account's quota is used up (XEP-0160 §2)."""
-    return StanzaError("service-unavailable", "the recipient's mailbox is full", type="wait")

@@ -131,10 +131,8 @@ class Framer:
             end -= offset
             # expat tells the start of the end tag, or what is behind the '/>' of <an-empty/> one;
             # the latter may be the end tag of the stream.
-            if data.startswith(b"</", end) and (
-                data[end - 2 : end] != b"/>"
-                or b"<" in data[start + 1 : end]
-                or not _is_one_tag(data[start:end])
+            if data.startswith(b"</", end) and not (
+                data.endswith(b"/>", start, end) and _is_one_tag(data[start:end])
             ):
                 done = data.index(b">", end) + 1
             else:
@@ -205,8 +203,10 @@ class Framer:
 
 
 def _is_one_tag(data: bytes) -> bool:
-    """Whether `data`, which begins with a tag and may go on with text, is an empty element."""
-    tag = START_TAG.match(data)
+    """Whether `data`, which begins with a tag and ends like an empty one, is one empty element."""
+    if b"<" in data[1:]:
+        return False
+    tag = START_TAG.match(data)  # text may end like a tag
     return tag is not None and tag.end() == len(data)
 
 

@@ -7,7 +7,6 @@ RFC 5929 §4 (tls-server-end-point).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Final
 
 from cryptography import x509
@@ -128,7 +127,3 @@ class ConnectionBindings:
             if certificate is not None:
                 return _end_point_hash(certificate)
         raise LookupError(type)
-
-
-#: Makes the context for a connection whose stream header named a domain (or did not).
-ContextFor = Callable[[str | None], SSL.Context]

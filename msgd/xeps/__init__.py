@@ -28,6 +28,7 @@ from msgd.xeps.xep_0202_time import EntityTime
 from msgd.xeps.xep_0203_delay import DelayedDelivery
 from msgd.xeps.xep_0215_external_services import ExternalServices
 from msgd.xeps.xep_0220_dialback import Dialback
+from msgd.xeps.xep_0222_public_data import PublicData
 from msgd.xeps.xep_0223_private_data import PrivateData
 from msgd.xeps.xep_0280_carbons import Carbons
 from msgd.xeps.xep_0288_bidirectional import BidirectionalLinks
@@ -45,8 +46,10 @@ from msgd.xeps.xep_0398_avatar_conversion import AvatarConversion
 from msgd.xeps.xep_0402_bookmarks import NativeBookmarks
 from msgd.xeps.xep_0411_bookmark_conversion import BookmarkConversion
 from msgd.xeps.xep_0424_retraction import MessageRetraction
+from msgd.xeps.xep_0440_channel_bindings import ChannelBindings
 from msgd.xeps.xep_0441_archive_preferences import ArchivePreferences
 from msgd.xeps.xep_0474_downgrade_protection import DowngradeProtection
+from msgd.xeps.xep_0478_stream_limits import StreamLimits
 from msgd.xeps.xep_0484_fast import Fast
 from msgd.xeps.xep_0490_displayed import DisplayedSynchronization
 
@@ -59,7 +62,9 @@ ALL: Final[tuple[type[Extension], ...]] = (
     StreamManagement,
     Sasl2,
     Bind2,
+    ChannelBindings,
     DowngradeProtection,
+    StreamLimits,
     Fast,
     OfflineMessages,
     DelayedDelivery,
@@ -90,6 +95,7 @@ ALL: Final[tuple[type[Extension], ...]] = (
     VCardTemp,
     PublishSubscribe,
     PersonalEventing,
+    PublicData,
     PrivateData,
     NativeBookmarks,
     BookmarkConversion,

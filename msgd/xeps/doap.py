@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgd.routing.extension import Xep
+from msgd.routing.extension import Extension, Xep
 from msgd.wire.xml import escape
 from msgd.xeps import ALL
 
@@ -23,17 +23,20 @@ _HEAD: Final = """\
     <category rdf:resource='https://linkmauve.fr/ns/xmpp-doap#category-server'/>
     <implements rdf:resource='https://xmpp.org/rfcs/rfc6120.html'/>
     <implements rdf:resource='https://xmpp.org/rfcs/rfc6121.html'/>
+    <implements rdf:resource='https://xmpp.org/rfcs/rfc7590.html'/>
     <implements rdf:resource='https://xmpp.org/rfcs/rfc7622.html'/>
 """
 _XEP: Final = """\
     <implements>
       <xmpp:SupportedXep>
         <xmpp:xep rdf:resource='https://xmpp.org/extensions/xep-{number:04d}.html'/>
-        <xmpp:status>complete</xmpp:status>
-        <xmpp:version>{version}</xmpp:version>
+        <xmpp:status>{status}</xmpp:status>
+        <xmpp:version>{version}</xmpp:version>{note}
       </xmpp:SupportedXep>
     </implements>
 """
+_NOTE: Final = """
+        <xmpp:note xml:lang='en'>{text}</xmpp:note>"""
 _FOOT: Final = """\
   </Project>
 </rdf:RDF>
@@ -42,12 +45,17 @@ _FOOT: Final = """\
 
 def doap() -> str:
     """The whole file."""
-    xeps = sorted(
-        (extension.xep for extension in ALL if isinstance(extension.xep, Xep)),
-        key=lambda xep: xep.number,
+    entries = sorted((each.xep.number, _entry(each, each.xep)) for each in ALL if isinstance(each.xep, Xep))
+    return _HEAD + "".join(entry for _, entry in entries) + _FOOT
+
+
+def _entry(extension: type[Extension], xep: Xep) -> str:
+    return _XEP.format(
+        number=xep.number,
+        status="partial" if extension.without else "complete",
+        version=escape(xep.version),
+        note=_NOTE.format(text=escape(extension.without)) if extension.without else "",
     )
-    entries = [_XEP.format(number=xep.number, version=escape(xep.version)) for xep in xeps]
-    return _HEAD + "".join(entries) + _FOOT
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ class PublishSubscribe(Extension):
         {requests.NAMESPACE, *(f"{requests.NAMESPACE}#{feature}" for feature in _FEATURES)}
     )
     proves = "xep_0060/*"
+    without = "What personal eventing needs, at accounts: no collections, no options, no approval."
 
     def __init__(self, router: Router) -> None:
         super().__init__(router)

@@ -36,6 +36,7 @@ class PersonalEventing(Extension):
         "http://jabber.org/protocol/pubsub#filtered-notifications",
     })  # fmt: skip
     proves = "xep_0163/*"
+    without = "The account itself is no collection that one can subscribe to (§5)."
 
     @on_event("session-interested")
     def interested(self, session: Session, nodes: Sequence[str]) -> None:

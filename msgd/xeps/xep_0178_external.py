@@ -12,3 +12,4 @@ class ServerCertificates(Extension):
 
     xep = Xep(178, "1.2")
     proves = "xep_0178/*"
+    without = "Servers alone prove themselves so; clients do not (§2)."

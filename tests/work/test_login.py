@@ -28,7 +28,7 @@ from tests.storage.turns import Turns
 from tests.work.test_calls import _counted
 
 #: Python functions.
-_CALLS = 462
+_CALLS = 466
 #: Commands to the database, those around transactions included.
 _COMMANDS = 9
 #: Turns in which something is sent, each of them one record: two before TLS.

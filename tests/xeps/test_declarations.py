@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from msgd.routing.extension import ACCOUNT, HOST, Extension, Extensions, Xep
+from msgd.routing.extension import ACCOUNT, HOST, Extension, Xep
+from msgd.routing.extensions import Extensions
 from msgd.xeps import ALL
 
 if TYPE_CHECKING:

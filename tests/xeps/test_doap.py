@@ -20,3 +20,14 @@ def test_every_extension_is_in_it() -> None:
     told = [entry.findtext(f"{XMPP}version") for entry in root.iter(f"{XMPP}SupportedXep")]
     versions = [extension.xep.version for extension in ALL if isinstance(extension.xep, Xep)]
     assert sorted(map(str, told)) == sorted(versions)
+
+
+def test_what_is_left_out_is_said() -> None:
+    root = ElementTree.fromstring(doap().encode())
+    partial = {
+        (entry.findtext(f"{XMPP}version"), entry.findtext(f"{XMPP}note"))
+        for entry in root.iter(f"{XMPP}SupportedXep")
+        if entry.findtext(f"{XMPP}status") == "partial"
+    }
+    without = {(each.xep.version, each.without) for each in ALL if isinstance(each.xep, Xep) and each.without}
+    assert partial == without != set()

@@ -1,0 +1,14 @@
+"""What may be sent on a stream, told before anybody goes beyond it (XEP-0478)."""
+
+from functools import lru_cache
+from typing import Final
+
+NAMESPACE: Final = "urn:xmpp:stream-limits:0"
+
+
+@lru_cache(maxsize=16)  # a few streams have different ones; others come with a reload only
+def stream_limits(size: int, idle: int = 0) -> bytes:
+    """The stream feature: the largest element in bytes, and after how many seconds of silence the peer is
+    looked after; 0: it is not."""
+    seconds = f"<idle-seconds>{idle}</idle-seconds>" if idle else ""
+    return f"<limits xmlns='{NAMESPACE}'><max-bytes>{size}</max-bytes>{seconds}</limits>".encode()
