@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from msgd.routing.stream_management import Kept, Receipt
 
 #: The phases in the order of a message's way from one account here to another.
-PHASES: Final = ("amend", "permit_out", "outgoing", "permit_in", "incoming", "accepted")
+PHASES: Final = ("amend", "permit_out", "outgoing", "permit_in", "incoming", "accepted", "shown")
 
 
 class Dropped(Exception):
@@ -69,6 +69,12 @@ class Acting:
         They may have no connection. Without takers it waits for somebody who can take it.
         """
 
+    def shown(self, account: LiveAccount, presence: Stanza) -> None:
+        """Somebody shows presence to the account: available, unavailable, or an error in answer to its own.
+
+        Of accounts of this server only what is sent directly.
+        """
+
 
 class Hooks:
     """Who acts in each phase; shared by all accounts on which the same extensions hang."""
@@ -94,6 +100,9 @@ class Hooks:
         ] = tuple(each.incoming for each in extensions if acts(each, "incoming"))  # fmt: skip
         self.accepted: tuple[Callable[[LiveAccount, Stanza, list[Session]], None], ...] = tuple(
             each.accepted for each in extensions if acts(each, "accepted")
+        )
+        self.shown: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
+            each.shown for each in extensions if acts(each, "shown")
         )
 
 
