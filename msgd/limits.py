@@ -112,9 +112,20 @@ class Limits:
         60,
         """Strangers that an account may write to, or ask for a subscription, in an hour: addresses that do
         not share presence with it and have not written to it; 0: no limit. Nobody makes so many
-        acquaintances; who sends spam needs thousands. Messages to one of them are not counted.""",
+        acquaintances; who sends spam needs thousands. Messages to one of them are not counted. The same for
+        each address elsewhere that writes to accounts here.""",
         unit="addresses",
         maximum=100_000,
+    )
+    first_contacts_from_domain: int = option(
+        500,
+        """Accounts of this server that all the people of another domain together may write to first, or ask
+        for a subscription, in an hour; each of them may write to as many as people here (`first_contacts`).
+        People who share presence, or to whom the account wrote, do not count, nor do components. Fewer get
+        to know each other even between large servers; with more somebody could address thousands of
+        accounts from a domain of his own. 0: no limit.""",
+        unit="accounts",
+        maximum=1_000_000,
     )
     remembered_accounts: int = option(
         10_000,

@@ -54,8 +54,8 @@ class LiveAccount:
     may wait for the account's answer, or for that of a contact; False when it is known that none do.
     `uses` says for which extensions there is more in the database, `extras` has what they keep in memory,
     by their classes; `hooks` is who acts on the account's stanzas, None for nobody. `archive` says which
-    messages its archive keeps, None for none. `peers` are addresses to which it has sent something before
-    (`first_contacts.py`): some of them, and without a word about who it was.
+    messages its archive keeps, None for none. `peers` are addresses to which it has sent something before, or
+    that wrote to it from another server (`first_contacts.py`): some of them.
     """
 
     __slots__ = ("archive", "extras", "hooks", "id", "jid", "mailbox", "peers", "sessions",

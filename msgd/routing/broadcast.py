@@ -69,7 +69,7 @@ def fan_out(
 
 def who_may_see(account: LiveAccount, presence: Stanza, contacts: Iterable[JID]) -> Iterable[JID]:
     """Those of `contacts` to whom presence of `account`, a stanza without `to`, may go."""
-    if account.hooks is None:
+    if account.hooks is None or not account.hooks.permit_out:
         return contacts
     return [contact for contact in contacts if lets_out(account, addressed(presence, contact))]
 

@@ -58,6 +58,7 @@ def deliver_message(router: Router, account: LiveAccount, stanza: Stanza, receip
                 router.fail(stanza, StanzaError("service-unavailable"))
             return False
     if kind == "error":
+        router.note("message-returned", account, stanza)
         return False
     if kind == "groupchat":
         router.fail(stanza, StanzaError("service-unavailable"))

@@ -88,6 +88,12 @@ EVENTS = {
     "session-available": "session: Session, its first available presence was broadcast",
     "session-capabilities": "session: Session, initial: bool, its presence names capabilities (XEP-0115)",
     "session-interested": "session: Session, nodes: tuple[str, ...], it wants to be told of these now too",
+    "nodes-kept": "account: LiveAccount, on: bool, it has nodes now, or none any more",
+    "contact-capabilities": "account: LiveAccount with nodes, presence: Stanza, of a contact in another"
+    " domain, with capabilities",
+    "contact-interested": "account: LiveAccount, contact: JID, a client in another domain, nodes:"
+    " tuple[str, ...], of these nodes of the account it wants to be told now too",
+    "message-returned": "account: LiveAccount, error: Stanza, what was sent in its name did not arrive",
     "avatar-changed": "account: LiveAccount, avatar: the avatar that its nodes show now, or None",
     "presence-shared": "account: LiveAccount, contact: JID, who sees its presence from now on",
     "session-unavailable": "session: Session, it sent unavailable presence or ended",

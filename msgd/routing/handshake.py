@@ -273,6 +273,9 @@ def deliver(account: LiveAccount, stanza: Stanza) -> None:
 
     To the bare JID it goes to the available resources, to a full JID to that one, if it is there.
     """
+    if account.hooks is not None:
+        for handle in account.hooks.shown:
+            handle(account, stanza)
     to, sender = stanza.to, stanza.from_
     resource = to.resource if to is not None else ""
     if resource:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from msgd.routing.stream_management import Kept, Receipt
 
 #: The phases in the order of a message's way from one account here to another.
-PHASES: Final = ("amend", "permit_out", "outgoing", "permit_in", "incoming", "accepted")
+PHASES: Final = (
+    "amend", "permit_out", "outgoing", "permit_in", "incoming", "accepted", "permit_late", "shown",
+)  # fmt: skip
 
 
 class Dropped(Exception):
@@ -69,6 +71,15 @@ class Acting:
         They may have no connection. Without takers it waits for somebody who can take it.
         """
 
+    def permit_late(self, account: LiveAccount, stanza: Stanza) -> None:
+        """A message that was kept for the account, and waited, is to go out now. Raises Dropped: no more."""
+
+    def shown(self, account: LiveAccount, presence: Stanza) -> None:
+        """Somebody shows presence to the account: available, unavailable, or an error in answer to its own.
+
+        Of accounts of this server only what is sent directly.
+        """
+
 
 class Hooks:
     """Who acts in each phase; shared by all accounts on which the same extensions hang."""
@@ -94,6 +105,12 @@ class Hooks:
         ] = tuple(each.incoming for each in extensions if acts(each, "incoming"))  # fmt: skip
         self.accepted: tuple[Callable[[LiveAccount, Stanza, list[Session]], None], ...] = tuple(
             each.accepted for each in extensions if acts(each, "accepted")
+        )
+        self.permit_late: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
+            each.permit_late for each in extensions if acts(each, "permit_late")
+        )
+        self.shown: tuple[Callable[[LiveAccount, Stanza], None], ...] = tuple(
+            each.shown for each in extensions if acts(each, "shown")
         )
 
 

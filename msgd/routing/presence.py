@@ -127,9 +127,9 @@ class Presence:
             if there is not None:
                 self._introduce_contact(session, there)
             elif not router.table.is_local(contact.domain):
-                self._ask(account, contact)
+                self.ask(account, contact)
 
-    def _ask(self, account: LiveAccount, contact: JID) -> None:
+    def ask(self, account: LiveAccount, contact: JID) -> None:
         """Probe a contact in another domain, unless nothing may go there (§4.3.1)."""
         probe = Stanza.build("presence", to=contact, from_=account.jid, type="probe")
         if lets_out(account, probe):
@@ -225,7 +225,7 @@ class Presence:
                 for session in account.available():
                     self._introduce_contact(session, there)
             elif not self._router.table.is_local(contact.domain):
-                self._ask(account, contact)
+                self.ask(account, contact)
 
     # -- the end -------------------------------------------------------------------------------
 

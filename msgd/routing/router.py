@@ -183,13 +183,28 @@ class Router:
         try:
             if stanza.kind == "iq":
                 self._check_iq(stanza)
-            taken = self.route(stanza, receipt)
+                self.route(stanza)
+            else:
+                taken = self._from_stranger(stanza, receipt)
         except StanzaError as error:
             self.fail(stanza, error)
         except Exception:
             self._failed(stanza)
         if receipt is not None and not taken:
             receipt.settle()
+
+    def _from_stranger(self, stanza: Stanza, receipt: Receipt | None) -> bool:
+        """A message or presence from another domain, whose sender may be unknown to the account.
+
+        True when `receipt` was taken over. Raises StanzaError.
+        """
+        to = stanza.to
+        if to is not None and to.local and to.domain in self.table.domains:
+            account = self.table.ready(to.bare)
+            # Else it is looked at when the account is there (`_loaded`).
+            if account is not None and self.first_contacts.counts(stanza):
+                self.first_contacts.come(account, stanza)
+        return self.route(stanza, receipt)
 
     # -- anywhere ------------------------------------------------------------------------------
 
@@ -256,6 +271,8 @@ class Router:
     def _loaded(self, account: LiveAccount | None, stanza: Stanza, receipt: Receipt | None) -> None:
         taken = False
         try:
+            if self.first_contacts.counts(stanza):
+                self.first_contacts.come(account, stanza)
             if account is None:
                 self._no_such_account(stanza)
             else:
@@ -433,6 +450,8 @@ class Router:
             self.failures += 1
             _log.failure("presence of a session that ended")
         self.table.remove(session)
+        for component in self.components.values():
+            component.appearances.session_ended(session)
         self.resumption.forget(session)
         self.spool.session_ended(session)
         self.note("session-ended", session)

@@ -16,12 +16,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from msgd.routing.account import LiveAccount
+from msgd.routing.hooks import Dropped
 from msgd.routing.session import Session
 from msgd.spool import store
 from msgd.spool.delay import with_delay
 from msgd.spool.entry import Entry, accepted_at
 from msgd.spool.showing import show_delivered
 from msgd.storage.database import DatabaseFault
+from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
     from msgd.routing.router import Router
@@ -141,10 +143,27 @@ class Drain:
 
     def _hand_over(self, entry: Entry) -> list[Session]:
         """Give an entry to everybody who can take it; to whom it went."""
+        if self._is_dropped(entry):
+            entry.shown = True  # to nobody, and that is all
+            self._spool.acknowledged(entry)
+            return []
         targets = self._targets(entry)
         for session in targets:
             self._spool.hand_over(entry, session)
         return targets
+
+    def _is_dropped(self, entry: Entry) -> bool:
+        """Whether the account does not want the message any more."""
+        hooks = self._account.hooks
+        if hooks is None or not hooks.permit_late:
+            return False
+        stanza = Stanza.from_bytes(entry.raw)
+        try:
+            for permit in hooks.permit_late:
+                permit(self._account, stanza)
+        except Dropped:
+            return True
+        return False
 
     async def _deliver_waiting(self) -> bool:
         """Deliver what is in memory only. False when rows have to be read again."""

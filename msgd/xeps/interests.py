@@ -1,6 +1,7 @@
 """What the client of a session wants to be told: nodes, from its capabilities (XEP-0115, XEP-0163 §4.2).
 
-Kept in the session's extras, so that it is known after a resumption and a restart.
+Kept in the session's extras, so that it is known after a resumption and a restart. Of clients of contacts in
+other domains it is in `contacts_elsewhere.py`.
 """
 
 from __future__ import annotations

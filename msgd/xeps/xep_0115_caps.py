@@ -5,13 +5,15 @@ string is made of the very information that service discovery answers with, and 
 answered.
 
 What clients can do is learnt from the `<c/>` in their presence (`client_capabilities.py`); presence without
-it costs nothing. Who has to do something when a client wants to be told of more is told by an event.
+it costs nothing. Who has to do something when a client wants to be told of more is told by an event. The same
+for the clients of contacts in other domains, of accounts for which that matters.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgd.routing.account import LiveAccount
 from msgd.routing.extension import (
     HOST,
     At,
@@ -21,9 +23,12 @@ from msgd.routing.extension import (
     on_event,
 )
 from msgd.wire.jid import JID
-from msgd.xeps.client_capabilities import NAMESPACE, ClientCapabilities, Wanted, caps_of
+from msgd.wire.stanza import Stanza
+from msgd.xeps.asked_clients import OfContact, OfSession
+from msgd.xeps.client_capabilities import NAMESPACE, ClientCapabilities, caps_of
+from msgd.xeps.contacts_elsewhere import Client, begin
 from msgd.xeps.data_forms import read_form
-from msgd.xeps.interests import interests, known_version, remember
+from msgd.xeps.interests import known_version, remember
 from msgd.xeps.verification import Described
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ class EntityCapabilities(Extension):
     def start(self) -> None:
         """Nothing is computed before a stream needs it."""
         self._forget([])
-        self._clients = ClientCapabilities(self.router, self._learnt)
+        self._clients = ClientCapabilities(self.router)
 
     @on_event("session-capabilities")
     def _shown(self, session: Session, initial: bool) -> None:
@@ -57,17 +62,19 @@ class EntityCapabilities(Extension):
         if initial:
             remember(session, "", ())
         if known_version(session) != caps.version:
-            self._clients.learn(session, caps)
+            self._clients.learn(OfSession(self.router, session), caps)
 
-    def _learnt(self, session: Session, version: str, wanted: Wanted) -> None:
-        """What the client wants is known; presence may have named another version meanwhile."""
-        if not session.available or session.presence is None or version.encode() not in session.presence.raw:
+    @on_event("contact-capabilities")
+    def _shown_elsewhere(self, account: LiveAccount, presence: Stanza) -> None:
+        """The same of a client of a contact in another domain."""
+        caps, jid = caps_of(presence), presence.from_
+        if caps is None or jid is None:
             return
-        before = set(interests(session))
-        remember(session, version, wanted)
-        new = tuple(node for node in wanted if node not in before)
-        if new:
-            self.router.note("session-interested", session, new)
+        known = begin(account)
+        before = known.client(jid)
+        if before is None or before.version != caps.version:
+            known.note(jid, Client(caps.version, before.wanted if before is not None else ()))
+            self._clients.learn(OfContact(self.router, account, jid), caps)
 
     @on_event("configuration-changed")
     def _forget(self, changed: list[str]) -> None:

@@ -138,6 +138,12 @@ class Blocking(Extension):
             raise Dropped
         raise StanzaError("service-unavailable")
 
+    def permit_late(self, account: LiveAccount, stanza: Stanza) -> None:
+        """§3.3: what somebody sent before he was blocked is not delivered any more."""
+        sender = stanza.from_
+        if sender is not None and sender.bare != account.jid and _matches(_blocked(account), sender):
+            raise Dropped
+
     def permit_out(self, account: LiveAccount, stanza: Stanza) -> None:
         """§3.3, the last rule."""
         to = stanza.to

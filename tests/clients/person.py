@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from slixmpp import ClientXMPP
 
-from tests.harness import PASSWORD, Msgd
+from tests.harness import PASSWORD
 
 #: Seconds that anything may take; on a busy machine much less is enough.
 PATIENCE: Final = 30.0
@@ -18,6 +19,16 @@ PATIENCE: Final = 30.0
 PLUGINS: Final = ("xep_0030", "xep_0115", "xep_0199", "xep_0203", "xep_0359")
 #: Events after which the client may know something new.
 _NEWS: Final = ("roster_update", "message", "presence", "changed_status", "stanza_acked")
+
+
+class Home(Protocol):
+    """A server with accounts."""
+
+    domain: str
+    data: Path
+
+    def address(self, direct: bool = False) -> tuple[str, int]:
+        """Where clients connect."""
 
 
 class LoginFailed(Exception):
@@ -33,17 +44,19 @@ class Person:
 
     def __init__(
         self,
-        server: Msgd,
+        server: Home,
         jid: str,
         *,
         direct: bool = False,
         mechanism: str | None = None,
         password: str = PASSWORD,
         plugins: tuple[str, ...] = (),
+        trusted: Path | None = None,
     ) -> None:
+        """`trusted` has who signed the server's certificate; by default the server itself."""
         self.server = server
         self.direct = direct
-        certificate = server.data / "certificates" / f"{server.domain}.crt"
+        certificate = trusted or server.data / "certificates" / f"{server.domain}.crt"
         context = ssl.create_default_context(cafile=str(certificate))
         xmpp: Any = ClientXMPP(jid, password, sasl_mech=mechanism, ssl_context=context)
         self.xmpp = xmpp

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from slixmpp.plugins import register_plugin
 from slixmpp_omemo import XEP_0384, TrustLevel
 
 from tests.clients.conftest import People
-from tests.clients.person import PATIENCE, Person
+from tests.clients.person import PATIENCE, Home, Person
 from tests.clients.test_talk import become_contacts
 from tests.harness import Msgd
 
@@ -66,9 +67,9 @@ register_plugin(Omemo)
 
 
 @asynccontextmanager
-async def device(server: Msgd, jid: str, keys: Keys) -> AsyncIterator[Person]:
+async def device(server: Home, jid: str, keys: Keys, trusted: Path | None = None) -> AsyncIterator[Person]:
     """A device that encrypts, its keys published."""
-    person = Person(server, jid)
+    person = Person(server, jid, trusted=trusted)
     for plugin in _PLUGINS:
         person.xmpp.register_plugin(plugin, {"keys": keys} if plugin == "xep_0384" else {})
     ready = asyncio.ensure_future(person.xmpp.wait_until("omemo_initialized", PATIENCE))

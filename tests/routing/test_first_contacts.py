@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from msgd.routing import first_contacts
+from msgd.wire.jid import JID
+from msgd.wire.stanza import Stanza
 from tests.routing.world import Client, World
 
 
@@ -79,4 +81,61 @@ def test_no_limit(world: World) -> None:
     world.router.config = replace(config, limits=replace(config.limits, first_contacts=0))
     spam = world.connects("tybalt@localhost/street")
     assert all(_writes(spam, *(f"nobody{number}@localhost" for number in range(50))))
+    assert not world.router.first_contacts._times
+
+
+class Gateway:
+    """A destination that takes everything."""
+
+    def send(self, stanza: Stanza, receipt: object) -> bool:
+        """See Destination."""
+        return False
+
+    def explain(self, to: JID) -> str:
+        """See Destination."""
+        return ""
+
+
+def _comes(world: World, sender: str, *to: str) -> list[bool]:
+    """Whether each of these messages from another domain is let through."""
+    let = []
+    for each in to:
+        refused: list[str] = []
+        world.router.fail = lambda stanza, error, refused=refused: refused.append(error.condition)  # type: ignore[method-assign, misc]  # in place of a link
+        text = f"<message type='headline' from='{sender}' to='{each}'><body>Buy</body></message>"
+        world.router.from_remote(Stanza.from_bytes(text.encode()))
+        world.settle()
+        let.append("policy-violation" not in refused)
+    return let
+
+
+def test_senders_of_another_domain(world: World) -> None:
+    config = world.router.config
+    world.router.config = replace(
+        config, limits=replace(config.limits, first_contacts=3, first_contacts_from_domain=5)
+    )
+    for number in range(1, 6):
+        world.account(f"a{number}@localhost")
+    names = [f"a{number}@localhost" for number in range(1, 6)]
+    # Accounts that have to be looked up first count just so.
+    assert _comes(world, "tybalt@verona.example/x", *names) == [True] * 3 + [False] * 2
+    assert _comes(world, "tybalt@verona.example/y", *names) == [True] * 3 + [False] * 2
+    assert _comes(world, "paris@verona.example/x", *names) == [True] * 2 + [False] * 3
+    assert _comes(world, "benvolio@mantua.example/x", names[0]) == [True]
+    world.router.table.destinations["gate.example"] = Gateway()
+    assert _comes(world, "news@gate.example", *names) == [True] * 5
+    world.clock.advance(3601)
+    assert _comes(world, "paris@verona.example/x", *names[2:]) == [True] * 3
+
+
+def test_what_is_remembered_of_other_domains_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_contacts, "_MOST_ELSEWHERE", 20)
+    for number in range(50):
+        assert _comes(world, f"a{number}@d{number}.example", "nobody@localhost") == [True]
+    assert len(world.router.first_contacts._elsewhere) == 20
+    world.clock.advance(3601)
+    _comes(world, "a@verona.example", "nobody@localhost")
+    assert list(world.router.first_contacts._elsewhere) == ["a@verona.example", "verona.example"]
     assert not world.router.first_contacts._times

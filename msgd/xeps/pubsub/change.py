@@ -183,6 +183,7 @@ class Change:
 
     def _used(self, on: bool) -> None:
         self.account.uses = self.account.uses | Uses.PEP if on else self.account.uses & ~Uses.PEP
+        self.router.note("nodes-kept", self.account, on)
 
 
 def _check(configuration: Configuration, items: Sequence[Item]) -> None:

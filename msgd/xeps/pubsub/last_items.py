@@ -21,6 +21,7 @@ from msgd.xeps.pubsub.notices import last_message
 from msgd.xeps.pubsub.store import Item
 
 if TYPE_CHECKING:
+    from msgd.routing.account import LiveAccount
     from msgd.routing.router import Router
     from msgd.routing.session import Session
 
@@ -57,6 +58,20 @@ async def send_last_items(
             owner = await router.load(found.owner) if found.blocking else router.table.account(found.owner)
             if owner is None or lets_out(owner, stanza):
                 router.route(stanza)
+
+
+async def send_last_items_elsewhere(
+    router: Router, account: LiveAccount, jid: JID, wanted: Collection[str]
+) -> None:
+    """Send `jid`, a client of a contact in another domain, the last items of the account's `wanted` nodes."""
+
+    def look(connection: Connection) -> list[Found]:
+        return last_items(connection, (account.jid,), jid.bare, wanted)
+
+    for found in await router.database.read(look):
+        stanza = last_message(account.jid, jid, found.node, found.configuration, found.item)
+        if lets_out(account, stanza):
+            router.route(stanza)
 
 
 def _may_have_nodes(router: Router, owner: JID) -> bool:

@@ -1,8 +1,9 @@
 """Who is told of what happens at a node, and how it is written.
 
 Told are the sessions of the owner and of those who see his presence, as far as their clients want to hear of
-the node (XEP-0163 §4.2), and addresses that subscribed explicitly; always only who may read it, and never
-against a block. Sources: XEP-0163 §4.3, XEP-0060 §7.1.2, §8.2.5, §8.4.2.
+the node (XEP-0163 §4.2) and, in other domains, their presence is known here, and addresses that subscribed
+explicitly; always only who may read it, and never against a block.
+Sources: XEP-0163 §4.3, XEP-0060 §7.1.2, §8.2.5, §8.4.2.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from msgd.storage.database import Connection
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 from msgd.wire.xml import escape, serialise
+from msgd.xeps.contacts_elsewhere import wanting
 from msgd.xeps.interests import interests
 from msgd.xeps.pubsub import people
 from msgd.xeps.pubsub.access import OWNER, Standing, readable
@@ -130,23 +132,25 @@ def recipients(
 
     reached: set[JID] = set()
     for contact in (account.jid, *account.subscribers):
-        wanting = list(_wanting(router, contact, node))
-        if wanting and may_read(contact):
+        clients = list(_wanting(router, account, contact, node))
+        if clients and may_read(contact):
             reached.add(contact)
-            reached.update(wanting)
-            yield from wanting
+            reached.update(clients)
+            yield from clients
     for jid in told.subscriptions:
         if jid not in reached and may_read(jid.bare):
             yield jid
 
 
-def _wanting(router: Router, contact: JID, node: str) -> Iterator[JID]:
-    """The available resources of a contact that want to hear of a node."""
-    account = router.table.account(contact)
-    if account is not None:
-        for session in account.sessions.values():
+def _wanting(router: Router, account: LiveAccount, contact: JID, node: str) -> Iterator[JID]:
+    """The available resources of a contact that want to hear of a node of the account."""
+    there = router.table.account(contact)
+    if there is not None:
+        for session in there.sessions.values():
             if session.available and node in interests(session):
                 yield session.jid
+    else:
+        yield from wanting(account, contact, node)
 
 
 def tell(
