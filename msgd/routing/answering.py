@@ -4,12 +4,16 @@ An answer may wait for the database, and may be a hundred times as long as its r
 some are answered at a time, and none while its socket does not take the answers that it has. What else it
 sent waits in a line, and it is not read until the line is gone: its own TCP makes it wait. Neither this nor
 the database's queue gets longer than what fits into one record of TLS.
+
+What asks waits until what changes something before it is done, so that everybody reads what he has written
+(RFC 6120 §10.1). Changes need not wait for each other: they are written in the order in which they began.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from msgd.coroutines import begin
@@ -30,14 +34,18 @@ _Key = Session | str
 
 
 class _Line:
-    """The requests of one sender; `session` is None for one that is not of this server."""
+    """The requests of one sender; `session` is None for one that is not of this server.
 
-    __slots__ = ("session", "under_way", "waiting")
+    Of those `under_way` so many are `changing` something; of those `waiting` it is known whether they do.
+    """
+
+    __slots__ = ("changing", "session", "under_way", "waiting")
 
     def __init__(self, session: Session | None) -> None:
         self.session = session
         self.under_way = 0
-        self.waiting: deque[Work] = deque()
+        self.changing = 0
+        self.waiting: deque[tuple[Work, bool]] = deque()
 
 
 class _Answer:
@@ -69,32 +77,34 @@ class Answering:
         """The most that one sender waits for."""
         return max((line.under_way + len(line.waiting) for line in self._lines.values()), default=0)
 
-    def submit(self, sender: JID | None, session: Session | None, work: Work) -> bool:
+    def submit(self, sender: JID | None, session: Session | None, work: Work, changes: bool) -> bool:
         """Answer a request now, or when it is its turn. False when too many wait.
 
         `session` is that of the sender, where it has one here; else all of its domain are one sender.
+        `changes` tells whether the request may change something.
         """
         key: _Key = session if session is not None else sender.domain if sender is not None else ""
         line = self._lines.get(key)
         if line is None:
-            self._first(key, session, work)
+            self._first(key, session, work, changes)
             return True
         if len(line.waiting) >= MOST:
             return False
-        line.waiting.append(work)
+        line.waiting.append((work, changes))
         if session is not None:
             session.hold(True)
         self._go_on(key, line)
         return True
 
-    def _first(self, key: _Key, session: Session | None, work: Work) -> None:
+    def _first(self, key: _Key, session: Session | None, work: Work, changes: bool) -> None:
         """Nothing waits: most answers are there at once, and leave nothing behind."""
         answer = _Answer()
         begin(work(), answer)
         if not answer.over:
             line = self._lines[key] = _Line(session)
             line.under_way = 1
-            answer.later = lambda: self._answered(key, line)
+            line.changing = int(changes)
+            answer.later = lambda: self._answered(key, line, changes)
         elif session is not None:
             session.answers += 1
             if not session.answers % _LOOK and session.full():
@@ -106,8 +116,9 @@ class Answering:
         if line is not None:
             self._go_on(session, line)
 
-    def _answered(self, key: _Key, line: _Line) -> None:
+    def _answered(self, key: _Key, line: _Line, changes: bool) -> None:
         line.under_way -= 1
+        line.changing -= changes
         self._go_on(key, line)
 
     def _go_on(self, key: _Key, line: _Line) -> None:
@@ -116,11 +127,16 @@ class Answering:
         while line.waiting and line.under_way < _AT_A_TIME:
             if session is not None and session.full():
                 return
+            work, changes = line.waiting[0]
+            if line.changing and not changes:
+                return
+            line.waiting.popleft()
             answer = _Answer()
-            begin(line.waiting.popleft()(), answer)
+            begin(work(), answer)
             if not answer.over:
                 line.under_way += 1
-                answer.later = lambda: self._answered(key, line)
+                line.changing += changes
+                answer.later = partial(self._answered, key, line, changes)
         if line.waiting or line.under_way or self._lines.get(key) is not line:
             return
         if session is not None:

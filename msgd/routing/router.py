@@ -345,7 +345,7 @@ class Router:
             return
         asker = self.table.session(stanza.from_) if stanza.from_ is not None else None
         work = partial(self._answer, handler, stanza, addressed, asker)
-        if not self.answering.submit(stanza.from_, asker, work):
+        if not self.answering.submit(stanza.from_, asker, work, stanza.type == "set"):
             self.fail(stanza, StanzaError("resource-constraint", "too many requests at once", type="wait"))
 
     async def _answer(
