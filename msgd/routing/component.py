@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from msgd.routing.appearances import Appearances
 from msgd.routing.arrival import Arrivals
 from msgd.routing.destination import is_told
 from msgd.routing.stream_management import Receipt
@@ -42,6 +43,7 @@ class Component:
         #: What service discovery calls it.
         self.name = ""
         self.stream: ComponentStream | None = None
+        self.appearances = Appearances(router)
         self._router = router
 
     def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
@@ -72,12 +74,14 @@ class Component:
     def attach(self, transport: Connection, stream: XMLStream, lang: str | None) -> ComponentStream:
         """The component has connected."""
         self.stream = ComponentStream(self._router, self, transport, stream, lang)
+        self.appearances.come_back()
         return self.stream
 
     def detached(self, stream: ComponentStream) -> None:
         """A connection is over; another may have taken its place."""
         if self.stream is stream:
             self.stream = None
+            self.appearances.leave()
 
 
 class ComponentStream:
@@ -144,6 +148,8 @@ class ComponentStream:
             # What others see is the address in its prepared form; RFC 6120 §8.1.5: the stream's language.
             lang = b"" if stanza.lang is not None else self._lang
             stanza.stamp(b" from='" + sender.attribute + b"'" + lang, sender)
+        if stanza.kind == "presence":
+            self.component.appearances.note(stanza)
         self._router.from_remote(stanza)
 
     def _sender(self, claimed: str) -> JID:
@@ -230,6 +236,7 @@ class ComponentStream:
     def part(self, error: StreamError) -> None:
         """The server stops. Senders who wait for an acknowledgement send again to the next one."""
         self._arrivals.stop()
+        self.component.appearances.forget()
         self.kick(error)
 
     def _close(self, last: bytes) -> None:
