@@ -27,6 +27,7 @@ from msgd.xeps.pubsub.last_items import send_last_items, send_last_items_elsewhe
 
 if TYPE_CHECKING:
     from msgd.routing.roster_store import Item
+    from msgd.routing.router import Router
     from msgd.routing.session import Session
 
 _log = Logger("msgd.pubsub")
@@ -44,6 +45,12 @@ class PersonalEventing(Extension):
     })  # fmt: skip
     uses = Uses.PEP
     proves = "xep_0163/*"
+
+    def __init__(self, router: Router) -> None:
+        super().__init__(router)
+        # Clients elsewhere that are sent last items just now: of which nodes they are to get them then. So
+        # who comes and goes without end has one read under way.
+        self._sending: dict[tuple[int, JID], set[str]] = {}
 
     def load(self, connection: Connection, account: LiveAccount) -> None:
         """See Extension."""
@@ -91,8 +98,24 @@ class PersonalEventing(Extension):
                 self._send_elsewhere(account, jid, client.wanted)
 
     def _send_elsewhere(self, account: LiveAccount, contact: JID, nodes: Collection[str]) -> None:
-        if contact.bare in account.subscribers and nodes:
-            self._begin(send_last_items_elsewhere(self.router, account, contact, frozenset(nodes)))
+        if contact.bare not in account.subscribers or not nodes:
+            return
+        waiting = self._sending.get((account.id, contact))
+        if waiting is not None:
+            waiting.update(nodes)
+        else:
+            self._sending[account.id, contact] = set(nodes)
+            self._begin(self._send_waiting(account, contact))
+
+    async def _send_waiting(self, account: LiveAccount, contact: JID) -> None:
+        waiting = self._sending[account.id, contact]
+        try:
+            while waiting:
+                nodes = frozenset(waiting)
+                waiting.clear()
+                await send_last_items_elsewhere(self.router, account, contact, nodes)
+        finally:
+            del self._sending[account.id, contact]
 
     def _begin(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
         Deferred.fromCoroutine(work).addErrback(

@@ -12,6 +12,7 @@ from msgd.accounts.uses import Uses
 from msgd.storage import schema
 from msgd.storage.database import Connection
 from msgd.wire.jid import JID
+from msgd.wire.stanza import Stanza
 from msgd.xeps.interests import remember
 from msgd.xeps.xep_0060_pubsub import PublishSubscribe
 from msgd.xeps.xep_0163_pep import PersonalEventing
@@ -89,6 +90,42 @@ def test_the_last_items_of_all_come_and_nobody_waits_for_it_to_end(world: World)
     assert len({message.get("from") for message in romeo.elements()}) == _CONTACTS
     # In so many steps, between which others have their turn.
     assert 50 <= len(reads) <= _CONTACTS / 50
+
+
+def test_who_comes_and_goes_elsewhere_has_one_read_under_way(world: World) -> None:
+    romeo = _there(world, "romeo@localhost/orchard")
+    romeo.sends(
+        "<iq type='set' id='p'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+        f"<publish node='urn:example:tune'><item id='current'>{_TUNE}</item></publish></pubsub></iq>"
+    )
+    account, juliet = romeo.session.account, JID.parse("juliet@verona.example/balcony")
+    account.subscribers |= {juliet.bare}
+    row = {
+        "account_id": account.id, "jid": str(juliet.bare), "name": "", "subscription": "from", "ask": False,
+        "approved": False, "groups": "[]", "version": 1,
+    }  # fmt: skip
+    world.database.write_now(lambda connection: connection.insert(insert(schema.roster_item), row))
+    sent: list[str] = []
+
+    class Verona:
+        """Takes everything."""
+
+        def send(self, stanza: Stanza, receipt: object) -> bool:
+            """See Destination."""
+            sent.append(str(stanza.to))
+            return False
+
+        def explain(self, to: JID) -> str:
+            """See Destination."""
+            return ""
+
+    world.router.table.destinations["verona.example"] = Verona()
+    for _ in range(100):
+        world.router.note("contact-interested", account, juliet, ("urn:example:tune",))
+    assert world._under_way == 1
+    world.settle()
+    # The first, and one for all that came meanwhile.
+    assert sent == [str(juliet)] * 2
 
 
 def test_news_goes_to_those_who_are_there_and_want_it(world: World) -> None:
