@@ -1,7 +1,7 @@
 """Who in a component's domain is shown to whom as available: all of them leave when the component dies.
 
 Else they would look available until one logs in again; RFC 6121 §4.5.2 has servers say it for clients that
-cannot. When the component is back, those who left are asked for their presence, as at a login (§4.3.1).
+cannot. When the component is back it tells itself who is there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from msgd.routing.session import Session
 
 #: Resources that are shown to an account or, directly, to a session, all together: 500 accounts with a
-#: hundred contacts behind a gateway for instance, or a room of two hundred. Some 10 MiB. Those to whom
+#: hundred contacts behind a gateway for instance, or a room of two hundred. Some 15 MiB. Those to whom
 #: something was shown first are forgotten first.
 _MOST: Final = 50_000
 #: Farewells in one turn of the reactor.
@@ -32,7 +32,6 @@ class Appearances:
         # By the address to which the presence was sent.
         self._shown: dict[JID, set[JID]] = {}
         self._leaving: deque[tuple[JID, JID]] = deque()
-        self._left: dict[JID, set[JID]] = {}
         self.count = 0
 
     def note(self, presence: Stanza) -> None:
@@ -76,7 +75,7 @@ class Appearances:
         self._shown.clear()
         self.count = 0
 
-    # -- the component is gone, and comes back -------------------------------------------------
+    # -- the component is gone -----------------------------------------------------------------
 
     def leave(self) -> None:
         """All of them leave, some in each turn."""
@@ -93,17 +92,9 @@ class Appearances:
 
     def _farewell(self) -> None:
         sender, to = self._leaving.popleft()
-        if not to.resource:
-            self._left.setdefault(to, set()).add(sender.bare)
         self._router.from_remote(Stanza.build("presence", to=to, from_=sender, type="unavailable"))
 
     def come_back(self) -> None:
-        """The component has connected again: who left is asked for presence, for who is there to see it."""
+        """The component has connected again: first all of them have left."""
         while self._leaving:
             self._farewell()
-        left, self._left = self._left, {}
-        for to, contacts in left.items():
-            account = self._router.table.account(to)
-            if account is not None and account.available():
-                for contact in contacts & account.subscriptions:
-                    self._router.presence.ask(account, contact)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Resources of one contact; more than msgd lets an account have. The one seen first gives way.
 _MOST_RESOURCES: Final = 10
 #: Resources of all contacts of an account: 500 people elsewhere who are there with two clients each, some
-#: 300 bytes for one. The contact seen first gives way; he can still read the nodes.
+#: 600 bytes for one. The contact seen first gives way; he can still read the nodes.
 _MOST: Final = 1000
 
 

@@ -88,4 +88,3 @@ def test_it_is_bounded_and_takes_turns(
     component.appearances.come_back()
     assert len(juliet.gets()) == 10
     assert romeo.gets() == []
-    assert not component.appearances._left
