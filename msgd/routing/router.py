@@ -450,8 +450,9 @@ class Router:
             self.failures += 1
             _log.failure("presence of a session that ended")
         self.table.remove(session)
-        for component in self.components.values():
-            component.appearances.session_ended(session)
+        if self.components:
+            for component in self.components.values():
+                component.appearances.session_ended(session)
         self.resumption.forget(session)
         self.spool.session_ended(session)
         self.note("session-ended", session)

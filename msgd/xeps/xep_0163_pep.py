@@ -142,8 +142,9 @@ class PersonalEventing(Extension):
     @on_event("session-available")
     def available(self, session: Session) -> None:
         """Its account's contacts elsewhere were just asked if they are there (RFC 6121 §4.3.1)."""
-        if session.account.uses & Uses.PEP:
-            begin(session.account)
+        account = session.account
+        if account.hooks is not None and account.uses & Uses.PEP:
+            begin(account)
 
     @on_event("session-resumed")
     def resumed(self, session: Session) -> None:
