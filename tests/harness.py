@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import signal
 import socket
 import sqlite3
@@ -17,10 +18,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgd.accounts.credentials import HASHES, LEAST_ITERATIONS, Verifier, derive
 from msgd.console.client import NoConsole, ask
@@ -30,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: How long a start or a stop may take on a busy machine, in seconds.
 PATIENCE = 60.0
 PASSWORD = "secret"
+#: Below what Linux (32768) and others (49152) give to connections.
+_FIXED_PORTS: Final = (16384, 32768)
 
 
 class ServerFailed(OSError):
@@ -47,12 +51,20 @@ class NewAccount:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now; only for servers that cannot take a port from the system."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
+    """Ports that nobody uses now; only for servers that cannot take a port from the system, or need it again.
+
+    They are below those that the system gives to connections: one of these may have it while the server is
+    down.
+    """
+    found: dict[int, socket.socket] = {}
+    while len(found) < count:
+        port = random.randrange(*_FIXED_PORTS)
+        with suppress(OSError):
+            if port not in found:
+                found[port] = socket.create_server(("127.0.0.1", port))
+    for each in found.values():
         each.close()
-    return ports
+    return list(found)
 
 
 @cache
