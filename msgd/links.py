@@ -17,6 +17,7 @@ from msgd.negotiation.link_incoming import IncomingNegotiation
 from msgd.negotiation.link_outcome import Established, LinkFault, Trace
 from msgd.routing.link import Link
 from msgd.routing.link_management import LinkManagement
+from msgd.routing.link_proof import Proof
 from msgd.routing.router import Router
 from msgd.routing.stream_management import Kept, Receipt
 from msgd.spool.link_entry import LinkEntry
@@ -63,6 +64,7 @@ class Links(LinkDoor):
         self.traces: OrderedDict[tuple[JID, JID], Trace] = OrderedDict()
         self._rates: dict[str, RateLimit] = {}
         self._broken: OrderedDict[str, tuple[LinkManagement, Any]] = OrderedDict()
+        self._pings: dict[str, tuple[JID, Proof]] = {}
         self._timer: Any = None
         self.stopping = False
 
@@ -205,7 +207,22 @@ class Links(LinkDoor):
 
     def arrived(self, stanza: Stanza, receipt: Receipt | None) -> None:
         """A stanza that a link vouches for."""
+        if self._pings and stanza.kind == "iq" and self._is_pong(stanza):
+            return
         self._router.from_remote(stanza, receipt)
+
+    def pinged(self, id: str, theirs: JID, proof: Proof) -> None:
+        """A ping goes to `theirs`: when its answer comes, `proof` is told."""
+        self._pings[id] = theirs, proof
+
+    def _is_pong(self, stanza: Stanza) -> bool:
+        """Whether it answers a ping of a link, and that was told."""
+        theirs, proof = self._pings.get(stanza.id or "", (None, None))
+        if proof is None or stanza.from_ != theirs or stanza.type not in ("result", "error"):
+            return False
+        del self._pings[stanza.id or ""]
+        proof.answered(stanza.id or "")
+        return True
 
     def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
         """One more pair of domains on a link."""
@@ -243,6 +260,7 @@ class Links(LinkDoor):
     def ended(self, link: Link) -> None:
         """A link is over."""
         self.links.pop(link, None)
+        self._pings.pop(link.proof_of_arrival.ping, None)
         management = link.management
         if management is not None:
             management.link = None
@@ -291,7 +309,7 @@ class Links(LinkDoor):
         idle = self._config.federation.idle
         for link in list(self.links):
             management = link.management
-            since = management.waits_since() if management is not None else None
+            since = (management or link.proof_of_arrival).waits_since()
             if since is not None and now - since > _UNRESPONSIVE:
                 link.fail(StreamError("connection-timeout", "no acknowledgement comes"))
             elif link.transport.buffered and now - link.last_used > _UNRESPONSIVE:

@@ -7,13 +7,13 @@ pairs of domains for which it was accepted (one way, or both: XEP-0288). Stream 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
 from msgd.routing.link_management import LinkManagement
+from msgd.routing.link_proof import Proof
 from msgd.routing.link_stanza import accepted
 from msgd.routing.stream_management import Kept, Receipt
 from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE, to_server
@@ -52,6 +52,9 @@ class Owner(Protocol):
 
     def acknowledged(self, kept: Kept) -> None:
         """The peer has it."""
+
+    def pinged(self, id: str, theirs: JID, proof: Proof) -> None:
+        """A ping goes to `theirs`: when its answer comes, `proof` is told."""
 
     def undelivered(self, raw: bytes) -> None:
         """A stanza that nobody keeps never arrived."""
@@ -94,7 +97,7 @@ class Link:
         self.pairs: set[tuple[JID, JID]] = set()
         self.management: LinkManagement | None = None
         #: Kept messages sent without stream management, that may not have arrived.
-        self.unproven: deque[Kept] = deque()
+        self.proof_of_arrival = Proof(self)
         #: Takes dialback elements, where the link began with dialback.
         self.dialback: Callable[[str, dict[str, str], bytes], None] | None = None
         self.closing = False
@@ -126,16 +129,15 @@ class Link:
     @property
     def owes(self) -> bool:
         """Something was sent of which is not known whether it arrived: closed now, it would be sent again."""
-        return bool(self.unproven) or (
+        return bool(self.proof_of_arrival) or (
             self.management is not None and self.management.state.queue is not None
         )
 
     @property
     def congested(self) -> bool:
         """No more kept messages should be written to it now."""
-        if self.management is not None and self.management.full:
-            return True
-        return self.transport.buffered > CONGESTED
+        delivery = self.management or self.proof_of_arrival
+        return delivery.full or self.transport.buffered > CONGESTED
 
     # -- from the peer -------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class Link:
         if self.management is not None:
             self.management.push(kept)
         else:
-            self.unproven.append(kept)
+            self.proof_of_arrival.add(kept)
         self._write(kept.raw)
 
     def _write(self, raw: bytes) -> None:
@@ -213,24 +215,22 @@ class Link:
         if self.management is not None:
             self.management.ask()
 
-    def prove(self) -> None:
-        """Without stream management: what has arrived in the peer's machine is delivered (decision 0003)."""
-        left = self.transport.under_way() if self.unproven else None
-        if left is None:
-            return
-        doubtful: deque[Kept] = deque()
-        while left > 0 and self.unproven:
-            doubtful.appendleft(self.unproven.pop())
-            left -= len(doubtful[0].raw)
-        proven, self.unproven = self.unproven, doubtful
-        for kept in proven:
-            self.owner.acknowledged(kept)
+    def send_ping(self, id: str) -> None:
+        """Ask for a sign that the peer has taken what was sent (XEP-0199 §4.2); see `Proof`."""
+        for ours, theirs in self.pairs:
+            if self.owner.is_ours(ours):
+                self.owner.pinged(id, theirs, self.proof_of_arrival)
+                self.transport.write(
+                    f"<iq type='get' id='{id}' from='{escape(ours)}' to='{escape(theirs)}'>"
+                    "<ping xmlns='urn:xmpp:ping'/></iq>".encode()
+                )
+                return
 
     # -- the end -------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End the stream politely; nothing more is sent on it."""
-        self.prove()
+        self.proof_of_arrival.look()
         if not self.transport.closed:
             self.transport.write(_END)
         self._end()

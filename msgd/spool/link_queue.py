@@ -147,8 +147,8 @@ class LinkQueue:
     def prove(self, awaited_only: bool) -> None:
         """A window is over: what turns out to have arrived need not be written."""
         for link in list(self._unproven):
-            link.prove()
-            if not link.unproven or link.ended:
+            link.proof_of_arrival.look()
+            if not link.proof_of_arrival or link.ended:
                 del self._unproven[link]
         if self._unproven and self._proving is None:
             self._proving = self.clock.callLater(_PROVE_AGAIN, self._prove_again)

@@ -87,14 +87,19 @@ def until(stream: ssl.SSLSocket, wanted: bytes) -> None:
         read += data
 
 
-def authenticated(connection: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """The whole negotiation, as a friendly server has it, without stream management."""
+def authenticated(
+    connection: socket.socket, context: ssl.SSLContext, features: bytes = b""
+) -> ssl.SSLSocket:
+    """The whole negotiation, as a friendly server has it, without stream management.
+
+    `features` are those that it has beside EXTERNAL.
+    """
     stream = context.wrap_socket(connection, server_side=True)
     until(stream, b"xml:lang='en'>")
     mechanisms = (
         b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism></mechanisms>"
     )
-    stream.sendall(HEADER + b"<stream:features>" + mechanisms + b"</stream:features>")
+    stream.sendall(HEADER + b"<stream:features>" + mechanisms + features + b"</stream:features>")
     until(stream, base64.b64encode(b"a.example"))
     stream.sendall(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
     until(stream, b"xml:lang='en'>")

@@ -131,9 +131,7 @@ def test_a_peer_without_a_good_certificate_is_refused_both_ways(world: World) ->
     assert told.count("its certificate is for other.example") == 2
 
 
-def test_prosody_is_killed_under_traffic_and_so_are_we(world: World) -> None:
-    peer = Prosody(world, "peer.example", ["juliet"])
-    peer.start()
+def test_they_are_killed_under_traffic_and_so_are_we(world: World, peer: Peer) -> None:
     server = world.msgd("a.example", ["romeo"])
     total = 300
     texts = [str(number) for number in range(total)]

@@ -40,6 +40,17 @@ class RemoteServer(Actor):
                     _rename(child)
         return event
 
+    def _managed(self, event: Event) -> bool:
+        """Also the pings of our server itself, which ask for a proof that its messages arrived."""
+        if (
+            isinstance(event, Element)
+            and "@" not in event.get("from", "@")
+            and event.find("{urn:xmpp:ping}ping") is not None
+        ):
+            self.send(f"<iq type='result' id='{event.get('id')}' from='{self.local}' to='{self.host}'/>")
+            return True
+        return super()._managed(event)
+
     def open_connection(self, direct: bool = False) -> None:
         """TCP, with TLS when direct."""
         if self.connection is not None:
