@@ -125,6 +125,7 @@ class Links(LinkDoor):
             both_ways=negotiation.both_ways,
             proof=proof,
             lang=header.lang if header is not None else None,
+            largest=negotiation.largest,
         )
         self.links[link] = None
         link.attach()
@@ -170,6 +171,7 @@ class Links(LinkDoor):
             both_ways=made.both_ways,
             proof=made.proof,
             lang=made.lang,
+            largest=made.largest,
         )
         self.links[link] = None
         link.attach()
@@ -268,7 +270,7 @@ class Links(LinkDoor):
         for ours, theirs in link.pairs:
             outbox = self.queue.find(ours, theirs)
             if outbox is not None and outbox.link is link:
-                if not link.incoming and management is not None and management.id:
+                if not link.incoming and management is not None and management.id and not link.refusal:
                     outbox.previous = management
                 outbox.unlinked()
         for domain in link.domains:
@@ -277,7 +279,7 @@ class Links(LinkDoor):
 
     def _keep_for_resumption(self, link: Link, management: LinkManagement) -> None:
         """The peer may resume the link that it made; what was on its way to it goes another way."""
-        if link.incoming or not management.id:
+        if link.incoming or not management.id or link.refusal:
             self._lost(management)
             management.state.queue = None
             management.state.size = 0

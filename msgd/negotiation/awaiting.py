@@ -8,13 +8,13 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from msgd.negotiation.link_outcome import LinkFault
-from msgd.wire.border import LINK_HEADER, SERVER_NAMESPACE
+from msgd.wire.border import SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
 from msgd.wire.link_connection import LinkConnection
-from msgd.wire.xml import STREAM_NAMESPACE, parse
+from msgd.wire.remote_error import remote_error
+from msgd.wire.xml import STREAM_NAMESPACE
 from msgd.wire.xmlstream import Frame, Header, Limits, LinkStream
 
-_STREAM_ERRORS: Final = "{urn:ietf:params:xml:ns:xmpp-streams}"
 _STANZAS: Final = frozenset(f"{SERVER_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
 _END: Final = b"</stream:stream>"
 #: Elements that may come before they are asked for.
@@ -124,13 +124,6 @@ class AwaitingStream:
 
 
 def _stream_error(stage: str, raw: bytes) -> LinkFault:
-    tree = parse(raw, LINK_HEADER)
-    conditions = [
-        child.tag.removeprefix(_STREAM_ERRORS) for child in tree if child.tag != _STREAM_ERRORS + "text"
-    ]
-    # Theirs to choose, and ours to log: one line, and not long.
-    text = " ".join((tree.findtext(f"{_STREAM_ERRORS}text") or "").split())[:200]
-    said = " ".join(conditions[:2]) + (f" ({text})" if text else "")
-    unknown = "host-unknown" in conditions or "host-gone" in conditions
-    condition = "remote-server-not-found" if unknown else "remote-server-timeout"
-    return LinkFault(stage, f"it ends the stream: {said}", condition)
+    condition, said = remote_error(raw)
+    unknown = condition in ("host-unknown", "host-gone")
+    return LinkFault(stage, said, "remote-server-not-found" if unknown else "remote-server-timeout")

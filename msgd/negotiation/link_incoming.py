@@ -15,12 +15,12 @@ from msgd.negotiation import dialback, external
 from msgd.negotiation.link_server import LinkServer
 from msgd.negotiation.opening import version_is_1
 from msgd.negotiation.stranger import END, StrangerStream
-from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE
+from msgd.wire.border import DIALBACK_NAMESPACE, LINK_HEADER, SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.link_connection import LinkConnection
-from msgd.wire.stream_limits import stream_limits
-from msgd.wire.xml import STREAM_NAMESPACE, escape, text_of
+from msgd.wire.stream_limits import announced, stream_limits
+from msgd.wire.xml import STREAM_NAMESPACE, escape, parse, text_of
 from msgd.wire.xmlstream import Header, LinkStream
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
@@ -33,8 +33,8 @@ _STANZAS: Final = frozenset(f"{SERVER_NAMESPACE} {kind}" for kind in ("message",
 class IncomingNegotiation(StrangerStream):
     """The negotiation of one connection from another server."""
 
-    __slots__ = ("_authenticated", "_doubt", "_receiving", "_server", "both_ways", "header", "since",
-                 "theirs")  # fmt: skip
+    __slots__ = ("_authenticated", "_doubt", "_receiving", "_server", "both_ways", "header", "largest",
+                 "since", "theirs")  # fmt: skip
 
     transport: LinkConnection
     stream: LinkStream
@@ -47,6 +47,8 @@ class IncomingNegotiation(StrangerStream):
         self.theirs: JID | None = None  # as claimed
         self.header: Header | None = None
         self.both_ways = False
+        #: The largest stanza that it takes where the stream goes both ways, in bytes; 0: it does not say.
+        self.largest = 0
         self._authenticated = False
         self._doubt = "TLS comes first"
         self._receiving: dialback.Receiving | None = None
@@ -190,6 +192,7 @@ class IncomingNegotiation(StrangerStream):
             self._sasl(local, attributes, text_of(raw).strip())
         elif name == f"{_BIDI} bidi":
             self.both_ways = True
+            self.largest = announced(parse(raw, LINK_HEADER))
         elif namespace == DIALBACK_NAMESPACE and self._receiving is not None:
             if not self._server.policy.any_dialback:
                 raise StreamError("not-authorized", "there is no dialback here")

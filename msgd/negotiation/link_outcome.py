@@ -69,5 +69,7 @@ class Established:
     #: How the other side accepted us: "EXTERNAL" or "dialback".
     proof: str
     managed: Managed | None
+    #: The largest stanza that it takes, in bytes (XEP-0478); 0: it does not say.
+    largest: int
     #: Elements that came behind the negotiation.
     ahead: list[Frame] = field(default_factory=list)

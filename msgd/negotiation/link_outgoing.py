@@ -19,6 +19,7 @@ from msgd.wire.domain import ascii_domain
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
 from msgd.wire.link_connection import LinkConnection
+from msgd.wire.stream_limits import announced, stream_limits
 from msgd.wire.xml import STREAM_NAMESPACE, escape, parse
 from msgd.wire.xmlstream import Header
 
@@ -54,9 +55,12 @@ class OutgoingNegotiation(AwaitingStream):
         self._stop_clock()
         self._stream.limits = self._server.limits
         assert self._header is not None  # it came before the features
+        # Behind dialback no features follow: those before it may be for strangers.
+        largest = announced(features) if proof == "EXTERNAL" else 0
         return Established(
-            self._transport, self._stream, self._header.lang, both_ways, proof, managed, list(self._frames)
-        )
+            self._transport, self._stream, self._header.lang, both_ways, proof, managed,
+            largest, list(self._frames),
+        )  # fmt: skip
 
     async def verify(self, direct_tls: bool, id: str, key: str) -> bool:
         """Only ask whether a key is good (XEP-0220 §2.2). Raises LinkFault. The connection is closed."""
@@ -138,7 +142,9 @@ class OutgoingNegotiation(AwaitingStream):
         self._stage = "authentication"
         both_ways = features.find("{urn:xmpp:features:bidi}bidi") is not None
         if both_ways:
-            self._transport.write(b"<bidi xmlns='urn:xmpp:bidi'/>")
+            # Features are not ours to send, so what we take is said here (XEP-0478 §3.2).
+            limits = stream_limits(self._server.limits.size)
+            self._transport.write(b"<bidi xmlns='urn:xmpp:bidi'>" + limits + b"</bidi>")
         sasl = f"{{{external.SASL_NAMESPACE}}}"
         offered = [each.text for each in features.findall(f"{sasl}mechanisms/{sasl}mechanism")]
         refusal = "it offers no EXTERNAL: our certificate is no proof for it"

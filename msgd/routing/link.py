@@ -20,6 +20,7 @@ from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE, to_server
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
 from msgd.wire.link_connection import LinkConnection
+from msgd.wire.remote_error import remote_error
 from msgd.wire.stanza import Stanza
 from msgd.wire.xml import STREAM_NAMESPACE, escape
 from msgd.wire.xmlstream import Header, LinkStream
@@ -82,7 +83,9 @@ class Link:
         both_ways: bool,
         proof: str,
         lang: str | None,
+        largest: int,
     ) -> None:
+        """`lang` is that of the peer's stream; `largest` the size of a stanza that it takes; 0: unknown."""
         self.owner = owner
         self.transport = transport
         self.stream = stream
@@ -90,6 +93,7 @@ class Link:
         self.both_ways = both_ways
         #: How the identities were proved: "EXTERNAL" or "dialback".
         self.proof = proof
+        self.largest = largest
         self.since: float = owner.clock.seconds()
         self.last_used = self.since
         #: Domains from which stanzas are taken, and pairs (ours, theirs) for which they are sent.
@@ -102,6 +106,8 @@ class Link:
         self.dialback: Callable[[str, dict[str, str], bytes], None] | None = None
         self.closing = False
         self.ended = False
+        #: The stream error with which the peer ended it: the condition, and what it says; empty: none.
+        self.refusal = self.refused = ""
         self.received = self.sent = 0
         self._lang = f" xml:lang='{escape(lang)}'".encode() if lang else b""
 
@@ -172,6 +178,8 @@ class Link:
         elif name.startswith(DIALBACK_NAMESPACE) and self.dialback is not None:
             self.dialback(name.rpartition(" ")[2], attributes, raw)
         elif name == f"{STREAM_NAMESPACE} error":
+            self.refusal, self.refused = remote_error(raw)
+            _log.info("a link ends, says the other server: {condition}", condition=self.refusal)
             self.close()
         elif name == "urn:xmpp:bidi bidi" and self.incoming:
             pass  # behind the proof it comes too late
@@ -191,6 +199,10 @@ class Link:
             raise StreamError("unsupported-stanza-type", "this element means nothing here")
 
     # -- to the peer ---------------------------------------------------------------------------
+
+    def takes(self, raw: bytes) -> bool:
+        """Whether a stanza is not too large for the peer (XEP-0478 §4); `raw` as for a client."""
+        return not self.largest or len(raw) < self.largest // 2 or len(to_server(raw)) <= self.largest
 
     def send(self, raw: bytes) -> None:
         """Send a stanza that nobody keeps; `raw` as for a client."""

@@ -79,6 +79,11 @@ class Backlog:
         """The first leaves, for a link."""
         return self._unsent.popleft()
 
+    def under_way(self) -> list[LinkEntry]:
+        """What was taken for a link and is not acknowledged, in order."""
+        unsent = {entry.id for entry in self._unsent}
+        return [self._held[id] for id in sorted(self._held) if id not in unsent]
+
     def send_again(self) -> None:
         """What was on its way is not."""
         self._unsent = deque(self._held[id] for id in sorted(self._held))

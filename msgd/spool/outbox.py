@@ -11,8 +11,7 @@ memory. All else waits in memory, and not long. Both go out in the order in whic
 from __future__ import annotations
 
 import random
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -22,7 +21,9 @@ from msgd.routing.destination import is_told
 from msgd.spool.backlog import Backlog
 from msgd.spool.delay import with_delay
 from msgd.spool.entry import accepted_at, id_at
+from msgd.spool.fleeting import Fleeting
 from msgd.spool.link_entry import LinkEntry
+from msgd.spool.suspicion import Suspicion
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
@@ -35,14 +36,13 @@ if TYPE_CHECKING:
 _log = Logger("msgd.link")
 #: Seconds until the first attempt is repeated; each pause is twice the one before, up to the longest.
 _FIRST_PAUSE: Final = 4.0
+#: The first one after the other server ended a stream over something that it was sent: it is there.
+_REFUSED_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 3600.0
 #: Seconds after a failed attempt in which nothing new is a reason for another.
 _REST: Final = 10.0
 #: Seconds that a link has to last, or something has to be acknowledged on it.
 _SOON: Final = 30.0
-#: Stanzas, and their bytes, that wait in memory for a link that is being made.
-_FLEETING: Final = 1000
-_FLEETING_BYTES: Final = 1024 * 1024
 #: Messages that waited longer say since when (XEP-0203), in seconds.
 _NOTICED: Final = 3.0
 
@@ -60,12 +60,11 @@ class Outbox:
         self.fault: LinkFault | None = None
         #: Of the last link, where it may be resumed: what is on its way.
         self.previous: LinkManagement | None = None
+        self._suspicion = Suspicion()
         self._queue = queue
         self._clock: Any = queue.clock
         self._reading = False
-        self._fleeting: deque[tuple[int, float, Stanza]] = deque()  # with an id for the order, and a deadline
-        self._fleeting_size = 0
-        self._patience: Any = None
+        self._fleeting = Fleeting(queue.clock, lambda: queue.options.patience, self._late)
         self._connecting = False
         self._failed_at = -_REST
         self._retry: Any = None
@@ -99,20 +98,26 @@ class Outbox:
     def pass_on(self, id: int, stanza: Stanza) -> None:
         """A stanza that nobody keeps."""
         link = self.link
-        if link is not None and link.sends and self.backlog.sent and not self._fleeting:
-            link.send(stanza.raw)
+        if self._flows(link):
+            self._send_fleeting(link, stanza)
             return
         if link is None and not self._connecting and not self._may_try():
             self._give_back(stanza, self._error())
             return
-        if len(self._fleeting) >= _FLEETING or self._fleeting_size > _FLEETING_BYTES:
+        if not self._fleeting.add(id, stanza):
             self._give_back(stanza, StanzaError("resource-constraint", "too much waits for that server"))
             return
-        self._fleeting.append((id, self._clock.seconds() + self._queue.options.patience, stanza))
-        self._fleeting_size += len(stanza.raw)
-        if self._patience is None:
-            self._patience = self._clock.callLater(self._queue.options.patience, self._lose_patience)
         self._go_on()
+
+    def _flows(self, link: Link | None) -> TypeGuard[Link]:
+        """Whether nothing waits that would have to be sent before."""
+        return (
+            link is not None
+            and link.sends
+            and self.backlog.sent
+            and not self._fleeting
+            and not self._suspicion.upto
+        )
 
     def _go_on(self) -> None:
         if self.link is not None:
@@ -122,20 +127,10 @@ class Outbox:
         elif self._retry is None and not self._connecting:
             self._try_later()
 
-    def _lose_patience(self) -> None:
-        """What waited too long goes back."""
-        self._patience = None
-        now = self._clock.seconds()
-        while self._fleeting and self._fleeting[0][1] <= now:
-            self._give_back(self._take_fleeting(), self._error())
-        if self._fleeting:
-            self._patience = self._clock.callLater(self._fleeting[0][1] - now, self._lose_patience)
+    def _late(self, stanza: Stanza) -> None:
+        """It waited too long for a link."""
+        self._give_back(stanza, self._error())
         self._queue.cool(self)
-
-    def _take_fleeting(self) -> Stanza:
-        _, _, stanza = self._fleeting.popleft()
-        self._fleeting_size -= len(stanza.raw)
-        return stanza
 
     def _give_back(self, stanza: Stanza, error: StanzaError) -> None:
         if is_told(stanza):
@@ -178,7 +173,7 @@ class Outbox:
         self.failures += 1
         self._failed_at = self._clock.seconds()
         while self._fleeting:
-            self._give_back(self._take_fleeting(), self._error())
+            self._give_back(self._fleeting.take(), self._error())
         if self.backlog.count:
             if (
                 self.fault is not None
@@ -195,7 +190,8 @@ class Outbox:
 
     def _try_later(self) -> None:
         if self._retry is None and not self._connecting and self.link is None:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(20, self.failures - 1))
+            first = _REFUSED_PAUSE if self._suspicion.upto else _FIRST_PAUSE
+            pause = min(_LONGEST_PAUSE, first * 2 ** min(20, self.failures - 1))
             self._retry = self._clock.callLater(pause * random.uniform(0.7, 1.3), self._try_again)
 
     def _try_again(self) -> None:
@@ -219,6 +215,8 @@ class Outbox:
     def unlinked(self) -> None:
         """The link is over. One that broke soon, and brought nothing there, is a failure like others."""
         link, self.link = self.link, None
+        if link is not None and link.refusal:
+            self._refused(link)
         if link is not None and self._clock.seconds() - link.since < _SOON:
             self.failures += 1
         else:
@@ -229,6 +227,16 @@ class Outbox:
         else:
             self._queue.cool(self)
 
+    def _refused(self, link: Link) -> None:
+        """The other server ended it with an error."""
+        self.fault = LinkFault("stream", link.refused)
+        back = self._suspicion.ended(link.refusal, self.backlog.under_way())
+        if back is not None:
+            _log.info("a message over which another server ends its streams came back")
+            text = f"the other server ends its streams over this message: {link.refusal}"
+            self._return(back, StanzaError("not-acceptable", text))
+            self._queue.acknowledged(back)
+
     def pump(self) -> None:
         """Send what can be sent."""
         link, backlog = self.link, self.backlog
@@ -237,8 +245,10 @@ class Outbox:
                 self._read()
                 return
             entry = backlog.first
-            if self._fleeting and (entry is None or self._fleeting[0][0] < entry.id):
-                link.send(self._take_fleeting().raw)
+            if self._suspicion.upto and not self._suspicion.allows(entry, bool(backlog.under_way())):
+                return
+            if self._fleeting and (entry is None or self._fleeting.first < entry.id):
+                self._send_fleeting(link, self._fleeting.take())
                 continue
             if entry is None or link.congested:
                 return
@@ -248,9 +258,27 @@ class Outbox:
         late = self._clock.seconds() - accepted_at(entry.id) >= _NOTICED
         if late and entry.raw.endswith(b"</message>"):
             entry.raw = with_delay(entry.raw, entry.id, self.ours)
+        if not link.takes(entry.raw):
+            self._return(entry, too_large(link))
+            self._queue.acknowledged(entry)
+            return
         link.send_kept(entry)
         if link.management is None:
             self._queue.prove_soon(link, entry)
+
+    def _send_fleeting(self, link: Link, stanza: Stanza) -> None:
+        if link.takes(stanza.raw):
+            link.send(stanza.raw)
+        elif stanza.kind == "iq" and stanza.type == "result":
+            # Who asked is not left without an answer.
+            content = too_large(link).xml()
+            link.send(
+                Stanza.build(
+                    "iq", to=stanza.to, from_=stanza.from_, type="error", id=stanza.id, content=content
+                ).raw
+            )
+        else:
+            self._give_back(stanza, too_large(link))
 
     def _read(self) -> None:
         self._reading = True
@@ -295,3 +323,8 @@ class Outbox:
 
     def _return(self, entry: LinkEntry, error: StanzaError) -> None:
         self._give_back(Stanza.from_bytes(entry.raw), error)
+
+
+def too_large(link: Link) -> StanzaError:
+    """What the sender of a stanza that the other server does not take is told (XEP-0478 §4)."""
+    return StanzaError("policy-violation", f"the other server takes no more than {link.largest} bytes")

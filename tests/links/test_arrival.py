@@ -1,4 +1,4 @@
-"""What has arrived at a server without stream management: what it answered a ping behind, not what TCP has."""
+"""What has arrived at a server without stream management: what it answered a ping behind."""
 
 from __future__ import annotations
 

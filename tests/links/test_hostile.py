@@ -87,9 +87,7 @@ def until(stream: ssl.SSLSocket, wanted: bytes) -> None:
         read += data
 
 
-def authenticated(
-    connection: socket.socket, context: ssl.SSLContext, features: bytes = b""
-) -> ssl.SSLSocket:
+def authenticated(connection: socket.socket, context: ssl.SSLContext, features: bytes = b"") -> ssl.SSLSocket:
     """The whole negotiation, as a friendly server has it, without stream management.
 
     `features` are those that it has beside EXTERNAL.
