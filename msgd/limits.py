@@ -306,6 +306,13 @@ class Federation:
         minimum=1,
         maximum=24 * 30,
     )
+    notice: int = option(
+        30,
+        """After how long those whose messages wait for a server are told so, once for each outage, when they
+        are there; 0: never.""",
+        unit="minutes",
+        maximum=60 * 24 * 30,
+    )
     patience: int = option(
         20,
         """How long presence and questions wait for a link that is being made; nobody keeps them longer.""",

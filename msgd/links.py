@@ -56,6 +56,7 @@ class Links(LinkDoor):
             config.spool.batch,
             self._connect,
             router.fail,
+            self._tell,
         )
         # Acknowledgements to those who sent something wait for both.
         self.queue.on_trouble = router.spool.not_stored
@@ -108,6 +109,14 @@ class Links(LinkDoor):
             if outbox.theirs == to.domain
         ]
         return f"to the server of {to.domain}; " + ("; ".join(lines) or "a link is made when needed")
+
+    def _tell(self, message: Stanza) -> bool:
+        """Bring a message of the server's own to an account; False when nobody is there."""
+        account = self._router.table.account(message.to) if message.to is not None else None
+        if account is None or not account.reachable():
+            return False
+        self._router.route(message)
+        return True
 
     # -- as the door for links
 

@@ -38,6 +38,12 @@ class Backlog:
         self._complete = True  # all of it is in memory; else rows behind `_read_upto` are not
         self._read_upto = 0
         self._reading = False
+        self._oldest = 0
+
+    @property
+    def oldest(self) -> int:
+        """The id of the message that waits for longest; there has to be one."""
+        return min(self._held, default=self._oldest)
 
     @property
     def idle(self) -> bool:
@@ -49,9 +55,9 @@ class Backlog:
         """Everything is on its way."""
         return self._complete and self.first is None
 
-    def waits(self, count: int, size: int) -> None:
-        """At the start: so much is in the database."""
-        self.count, self.size = count, size
+    def waits(self, count: int, size: int, oldest: int) -> None:
+        """At the start: so much is in the database, and the id of the oldest."""
+        self.count, self.size, self._oldest = count, size, oldest
         self._complete = False
 
     def add(self, entry: LinkEntry) -> None:

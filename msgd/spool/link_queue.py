@@ -47,13 +47,16 @@ class LinkQueue:
         batch: int,
         connect: Callable[[Outbox], Coroutine[Any, Any, None]],
         fail: Callable[[Stanza, StanzaError], None],
+        tell: Callable[[Stanza], bool],
     ) -> None:
-        """`connect` makes a link for an outbox, or raises LinkFault; `fail` returns a stanza."""
+        """`connect` makes a link for an outbox, or raises LinkFault; `fail` returns a stanza; `tell` brings a
+        message of the server's own to somebody who is there, or is False."""
         self.database = database
         self.clock = clock
         self.options = options
         self.connect = connect
         self.fail = fail
+        self.tell = tell
         self.ids = Ids(clock.seconds)
         self._commit: GroupCommit[LinkEntry] = GroupCommit(
             database, clock, window, batch, self, link_store.write
@@ -70,9 +73,10 @@ class LinkQueue:
         """Look at what was kept before, and try to send it; how many messages there are."""
         rows, last = self.database.read_now(link_store.pairs)
         self.ids.last = max(self.ids.last, last)
-        for number, (ours, theirs, count, size) in enumerate(rows):
+        for number, (ours, theirs, count, size, oldest) in enumerate(rows):
             outbox = self.outbox(JID.parse(ours), JID.parse(theirs))
-            outbox.backlog.waits(count, size)
+            outbox.backlog.waits(count, size, oldest)
+            outbox.notices.waits()
             self.clock.callLater(number * _SPREAD / len(rows), outbox.attempt)
         return sum(row[2] for row in rows)
 
@@ -94,6 +98,7 @@ class LinkQueue:
     def cool(self, outbox: Outbox) -> None:
         """An outbox on which nothing hangs is forgotten."""
         if outbox.idle:
+            outbox.notices.stop()
             self._outboxes.pop((outbox.ours, outbox.theirs), None)
 
     # -- what comes, and goes ------------------------------------------------------------------

@@ -25,7 +25,13 @@ _PAGE: Final = (
     .limit(bindparam("most"))
 )
 _PAIRS: Final = (
-    select(_queue.c.ours, _queue.c.theirs, func.count(), func.coalesce(func.sum(_queue.c.size), 0))
+    select(
+        _queue.c.ours,
+        _queue.c.theirs,
+        func.count(),
+        func.coalesce(func.sum(_queue.c.size), 0),
+        func.min(_queue.c.id),
+    )
     .where(_SENT)
     .group_by(_queue.c.ours, _queue.c.theirs)
 )
@@ -77,8 +83,8 @@ def set_aside(connection: Connection, ours: str, theirs: str, ids: list[int]) ->
     connection.run_many(_SET_ASIDE, [{"pair_theirs": theirs, "pair_ours": ours, "entry": id} for id in ids])
 
 
-def pairs(connection: Connection) -> tuple[list[tuple[str, str, int, int]], int]:
-    """(ours, theirs, messages, bytes) of every pair for which something waits, and the greatest id."""
+def pairs(connection: Connection) -> tuple[list[tuple[str, str, int, int, int]], int]:
+    """(ours, theirs, messages, bytes, least id) of every pair for which something waits, and the greatest id."""
     last = connection.one(_LAST)
-    rows = [(row[0], row[1], row[2], row[3]) for row in connection.all(_PAIRS)]
+    rows = [(row[0], row[1], row[2], row[3], row[4]) for row in connection.all(_PAIRS)]
     return rows, (last[0] if last is not None else None) or 0

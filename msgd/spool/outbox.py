@@ -23,6 +23,7 @@ from msgd.spool.delay import with_delay
 from msgd.spool.entry import accepted_at, id_at
 from msgd.spool.fleeting import Fleeting
 from msgd.spool.link_entry import LinkEntry
+from msgd.spool.notices import Notices
 from msgd.spool.suspicion import Suspicion
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
@@ -55,6 +56,7 @@ class Outbox:
         self.link: Link | None = None
         #: Messages that are kept.
         self.backlog = Backlog(queue, ours, theirs)
+        self.notices = Notices(queue, self.backlog, ours, theirs)
         #: Failed attempts since the last link, and why the last one failed.
         self.failures = 0
         self.fault: LinkFault | None = None
@@ -93,6 +95,7 @@ class Outbox:
     def keep(self, entry: LinkEntry) -> None:
         """A message that is kept."""
         self.backlog.add(entry)
+        self.notices.waits(entry.raw if self.link is None else None)
         self._go_on()
 
     def pass_on(self, id: int, stanza: Stanza) -> None:
@@ -293,6 +296,8 @@ class Outbox:
     def acknowledged(self, entry: LinkEntry) -> None:
         """The other server has it, or its sender got it back."""
         self.backlog.acknowledged(entry)
+        if not self.backlog.count:
+            self.notices.nothing_waits()
         if self.link is not None:
             self.failures = 0
 

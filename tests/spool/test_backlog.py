@@ -92,7 +92,7 @@ def test_what_was_there_before_comes_first(queue: Queue, monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "_PAGE", 3)
     store(queue, None, 1, 2, 3, 4)
     backlog = Backlog(queue, OURS, THEIRS)  # type: ignore[arg-type]  # the same
-    backlog.waits(4, 100)
+    backlog.waits(4, 100, 1)
     store(queue, backlog, 5, 6, 7, 8, 9)
     assert drained(backlog) == list(range(1, 10))
 
@@ -104,6 +104,6 @@ def test_a_damaged_row_is_set_aside(queue: Queue) -> None:
     connection: Any = queue._database
     connection.write_now(lambda c: c.run(_queue.update().values(stanza=b"x").where(_queue.c.id == 3)))
     backlog = Backlog(queue, OURS, THEIRS)  # type: ignore[arg-type]  # the same
-    backlog.waits(3, 100)
+    backlog.waits(3, 100, 1)
     assert drained(backlog) == [1, 2]
     assert backlog.count == 2
