@@ -16,6 +16,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -75,8 +76,20 @@ def _verifiers(password: str) -> dict[str, Verifier]:
     return {name: derive(name, password.encode(), salt, LEAST_ITERATIONS) for name in HASHES}
 
 
+@cache
+def _empty_database() -> bytes:
+    """One with the schema of this msgd, which takes a while to make."""
+    with tempfile.TemporaryDirectory() as directory:
+        made = Path(directory) / "msgd.sqlite"
+        SqliteFile(made, claim=False).close()
+        return made.read_bytes()
+
+
 def add_accounts(database: Path, accounts: Iterable[NewAccount]) -> None:
     """Write accounts into a database, which is made when missing. No server may be running."""
+    if not database.exists():
+        database.touch(0o600)
+        database.write_bytes(_empty_database())
     SqliteFile(database, claim=False).close()
     connection = sqlite3.connect(database)
     with connection:
