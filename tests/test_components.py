@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 from tests.specification.actor import Actor
 from tests.specification.component import ComponentActor
@@ -53,15 +54,26 @@ class Scene:
                 actor.connection.close()
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    server = Msgd(tmp_path / "data", OPTIONS, [NewAccount("romeo")], movable=True)
+def played(data: Path, forks: ForkServer | None) -> Iterator[Scene]:
+    """A scene, from its beginning to its end."""
+    server = Msgd(data, OPTIONS, [NewAccount("romeo")], movable=True, forks=forks)
     server.start()
     made = Scene(server)
     yield made
     made.end()
     server.kill()
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, forks: ForkServer) -> Iterator[Scene]:
+    yield from played(tmp_path / "data", forks)
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Iterator[Scene]:
+    """One in which the server's memory can be measured."""
+    yield from played(tmp_path / "data", None)
 
 
 def following(actor: Actor, seconds: float = PATIENCE) -> Element:
@@ -101,18 +113,12 @@ def fill(client: Actor, count: int, first: int = 0) -> list[Element]:
     return until(client, tagged("iq", id=f"p{first}"))
 
 
-def memory(server: Msgd) -> int:
-    """KiB that the process has."""
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
-
-
-def test_a_component_that_does_not_read_takes_a_bounded_amount_of_memory(scene: Scene) -> None:
-    component, client = scene.gate(), scene.romeo()
-    before, refused, count = memory(scene.server), 0, 600
+def test_a_component_that_does_not_read_takes_a_bounded_amount_of_memory(measured: Scene) -> None:
+    component, client = measured.gate(), measured.romeo()
+    before, refused, count = measured.server.memory(), 0, 600
     for first in range(0, count, 20):
         refused += len(fill(client, 20, first))
-    grown = memory(scene.server) - before
+    grown = measured.server.memory() - before
     sent = count * len(BODY) >> 20
     print(f"\n{sent} MiB for a component that does not read: {grown >> 10} MiB more, {refused} refused")
     assert 0 < refused < count
@@ -147,19 +153,19 @@ def test_a_component_that_takes_nothing_for_a_minute_is_cut_off(scene: Scene) ->
     assert tagged("message", type="error")(following(client))
 
 
-def test_a_component_that_asks_and_does_not_read_is_not_read_and_then_cut_off(scene: Scene) -> None:
-    component = scene.gate()
+def test_a_component_that_asks_and_does_not_read_is_not_read_and_then_cut_off(measured: Scene) -> None:
+    component = measured.gate()
     assert component.connection is not None
     asks = f"<iq type='get' id='q' to='localhost' from='{DOMAIN}'><x xmlns='urn:x'>{BODY}</x></iq>".encode()
-    before = memory(scene.server)
+    before = measured.server.memory()
     # Past the runner's connection, which reads whenever something comes.
     component.connection.socket.settimeout(2)
     with pytest.raises(TimeoutError):
         component.connection.socket.sendall(asks * 1000)
-    assert memory(scene.server) - before < 24 * 1024
+    assert measured.server.memory() - before < 24 * 1024
     for _ in range(2):
-        scene.server.advance(61)
-    until_away(scene.server)
+        measured.server.advance(61)
+    until_away(measured.server)
 
 
 def test_what_has_not_arrived_is_not_acknowledged(scene: Scene) -> None:
@@ -207,8 +213,8 @@ def test_another_configuration_counts_from_the_reload_on(scene: Scene) -> None:
     assert "gate.localhost" not in scene.server.command("components")
 
 
-def test_the_first_component_opens_the_port(tmp_path: Path) -> None:
-    server = Msgd(tmp_path / "data")
+def test_the_first_component_opens_the_port(tmp_path: Path, forks: ForkServer) -> None:
+    server = Msgd(tmp_path / "data", forks=forks)
     server.start()
     assert "component" not in server.ready
     server.configure(OPTIONS)

@@ -1,4 +1,7 @@
-"""The house has one direction: a package imports only from those on its left, and from what all may use."""
+"""The house has one direction: a package imports only from those on its left, and from what all may use.
+
+And what one process is, another need not be: nothing of it is decided while modules are imported.
+"""
 
 from __future__ import annotations
 
@@ -144,3 +147,31 @@ def test_what_a_module_has_for_itself_it_uses(path: Path) -> None:
         if isinstance(target, ast.Name) and target.id.startswith("_") and not target.id.startswith("__")
     ]
     assert [name for name in own if len(re.findall(rf"\b{name}\b", text)) < 2] == []
+
+
+#: What is another in each process, or at each start.
+PROCESS = re.compile(
+    r"\bos\.environ\b|\b(os\.(getenv|getpid|getcwd|urandom)|(secrets|random)\.\w+|time\.\w+|Path\.cwd)\("
+)
+
+
+def at_import(node: ast.AST) -> Iterator[ast.expr]:
+    """The expressions that are worked out when a module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr) and not isinstance(child, ast.Lambda):
+            yield child
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = child.args
+            yield from [*child.decorator_list, *arguments.defaults, *filter(None, arguments.kw_defaults)]
+        elif not isinstance(child, ast.expr):
+            yield from at_import(child)
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_nothing_of_a_process_is_decided_at_import(path: Path) -> None:
+    found = [
+        f"{path}:{expression.lineno}: {ast.unparse(expression)}"
+        for expression in at_import(ast.parse(path.read_text("utf-8")))
+        if PROCESS.search(ast.unparse(expression))
+    ]
+    assert found == []

@@ -17,6 +17,7 @@ from bench.scrape import kib
 from msgd.wire.listening import ListeningPort
 from tests.crash.client import Client
 from tests.crash.until import until
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 _ACCOUNTS = [NewAccount(name) for name in ("romeo", "juliet", "flood")]
@@ -31,9 +32,9 @@ _PING = b"<iq type='get' id='%s'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
 @contextmanager
-def running(data: Path, *options: str) -> Iterator[Msgd]:
+def running(data: Path, forks: ForkServer, *options: str) -> Iterator[Msgd]:
     """A server with these options, whatever becomes of the test."""
-    made = Msgd(data, [*_OPTIONS, *options], _ACCOUNTS)
+    made = Msgd(data, [*_OPTIONS, *options], _ACCOUNTS, forks=forks)
     made.start()
     try:
         yield made
@@ -43,20 +44,20 @@ def running(data: Path, *options: str) -> Iterator[Msgd]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Msgd]:
-    with running(tmp_path / "data", "limits.strangers = 40", "overload.negotiation_time = 2") as made:
+def server(tmp_path: Path, forks: ForkServer) -> Iterator[Msgd]:
+    with running(tmp_path / "data", forks, "limits.strangers = 40", "overload.negotiation_time = 2") as made:
         yield made
 
 
 @pytest.fixture
-def usual(tmp_path: Path) -> Iterator[Msgd]:
-    with running(tmp_path / "usual") as made:
+def usual(tmp_path: Path, forks: ForkServer) -> Iterator[Msgd]:
+    with running(tmp_path / "usual", forks) as made:
         yield made
 
 
 @pytest.fixture
-def short_of_memory(tmp_path: Path) -> Iterator[Msgd]:
-    with running(tmp_path / "short", "overload.memory = 1") as made:
+def short_of_memory(tmp_path: Path, forks: ForkServer) -> Iterator[Msgd]:
+    with running(tmp_path / "short", forks, "overload.memory = 1") as made:
         yield made
 
 

@@ -39,11 +39,15 @@ def serve(file: Path | None, data: Path | None, settings: Sequence[str], domains
     config = usable(find_config(file, data, settings, domains))
     os.umask(0o077)
     raise_open_files()
-    install(movable=bool(os.environ.get("MSGD_TEST_CLOCK")))
+    movable = bool(os.environ.get("MSGD_TEST_CLOCK"))
+    install(movable)
     log.begin(config.log.level)
 
     from msgd import app
+    from msgd.console.commands_server import declare_clock
 
+    if movable:
+        declare_clock()
     app.run(config, announce, Reloader(config).reload)
 
 

@@ -137,11 +137,10 @@ async def shutdown(context: Context, seconds: str = "5") -> Answer:
     return "stopping"
 
 
-async def _advance(context: Context, seconds: str) -> Answer:
-    """For tests: moves the server's clock forward."""
-    reactor.advance(float(seconds))
-    return f"moved by {seconds} seconds"
+def declare_clock() -> None:
+    """For tests: there is a command that moves the clock of a movable reactor."""
 
-
-if os.environ.get("MSGD_TEST_CLOCK"):
-    command("clock advance SECONDS", "move the clock (tests only)")(_advance)
+    @command("clock advance SECONDS", "move the clock (tests only)")
+    async def advance(context: Context, seconds: str) -> Answer:
+        reactor.advance(float(seconds))
+        return f"moved by {seconds} seconds"

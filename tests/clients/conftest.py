@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 _NAMES = ("romeo", "juliet", "nurse")
@@ -16,10 +17,10 @@ People = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Msgd]:
+def server(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Msgd]:
     """The server that all share; it must also end well."""
     accounts = [NewAccount(f"{name}-{number}") for name in _NAMES for number in range(_MOST)]
-    made = Msgd(tmp_path_factory.mktemp("clients"), accounts=accounts)
+    made = Msgd(tmp_path_factory.mktemp("clients"), accounts=accounts, forks=forks)
     made.start()
     yield made
     made.stop()

@@ -12,6 +12,7 @@ from tests.clients.conftest import People
 from tests.clients.gateway import Gateway
 from tests.clients.person import Person
 from tests.clients.test_resumption import enabled
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 GATE, SECRET = "gate.localhost", "open sesame"
@@ -19,9 +20,10 @@ NURSE = f"nurse@{GATE}"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Msgd]:
+def server(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Msgd]:
     accounts = [NewAccount(f"{name}-{number}") for name in ("romeo", "juliet") for number in range(60)]
-    made = Msgd(tmp_path_factory.mktemp("components"), [f'component."{GATE}".secret = "{SECRET}"'], accounts)
+    options = [f'component."{GATE}".secret = "{SECRET}"']
+    made = Msgd(tmp_path_factory.mktemp("components"), options, accounts, forks=forks)
     made.start()
     yield made
     made.stop()

@@ -15,6 +15,7 @@ from slixmpp.xmlstream.matcher import MatchXPath
 
 from tests.clients.conftest import People
 from tests.clients.person import PATIENCE, Person
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 _PUSH = "urn:xmpp:push:0"
@@ -135,8 +136,8 @@ def _service(secret: str, port: int) -> str:
     )
 
 
-def test_relays_for_calls_change_while_somebody_is_there(tmp_path: Path) -> None:
-    server = Msgd(tmp_path / "data", [_service("one", 3478)], [NewAccount("juliet")])
+def test_relays_for_calls_change_while_somebody_is_there(tmp_path: Path, forks: ForkServer) -> None:
+    server = Msgd(tmp_path / "data", [_service("one", 3478)], [NewAccount("juliet")], forks=forks)
     server.start()
 
     async def scene() -> None:

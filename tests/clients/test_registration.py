@@ -10,15 +10,16 @@ from slixmpp.exceptions import IqError
 
 from tests.clients.conftest import People
 from tests.clients.person import LoginFailed, Person
+from tests.forks import ForkServer
 from tests.harness import Msgd
 
 _REGISTER = ("xep_0077",)
 
 
 @pytest.fixture(scope="module")
-def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Msgd]:
+def open_server(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Msgd]:
     """A server where everybody may have an account."""
-    server = Msgd(tmp_path_factory.mktemp("open"), ["registration.open = true"])
+    server = Msgd(tmp_path_factory.mktemp("open"), ["registration.open = true"], forks=forks)
     server.start()
     yield server
     server.stop()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.clients.conftest import People
 from tests.clients.person import Person
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 _SM = ("xep_0198",)
@@ -92,7 +93,7 @@ def test_a_connection_that_died_unnoticed_is_resumed(server: Msgd, people: Peopl
     asyncio.run(scene())
 
 
-def test_a_restart_of_the_server_is_survived(tmp_path: Path) -> None:
+def test_a_restart_of_the_server_is_survived(tmp_path: Path, forks: ForkServer) -> None:
     """A graceful one is resumed; after a crash the client starts anew, and the messages are there."""
 
     async def scene() -> None:
@@ -119,7 +120,8 @@ def test_a_restart_of_the_server_is_survived(tmp_path: Path) -> None:
         for person in (romeo, juliet):
             await person.leave()
 
-    server = Msgd(tmp_path / "data", accounts=[NewAccount("romeo"), NewAccount("juliet")])
+    accounts = [NewAccount("romeo"), NewAccount("juliet")]
+    server = Msgd(tmp_path / "data", accounts=accounts, forks=forks)
     server.start()
     try:
         asyncio.run(scene())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from msgd.console.password import hash_password
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount, free_ports
 
 
@@ -17,7 +18,7 @@ def tcp_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tcp_port: int) -> Iterator[Msgd]:
+def server(tmp_path_factory: pytest.TempPathFactory, tcp_port: int, forks: ForkServer) -> Iterator[Msgd]:
     """A server with some accounts, and both doors of the console open."""
     names = ("romeo", "juliet", "mercutio", "tybalt", "nurse")
     made = Msgd(
@@ -28,6 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, tcp_port: int) -> Iterator[
             f'console.password = "{hash_password("sleeping draught")}"',
         ],
         accounts=[NewAccount(name) for name in names],
+        forks=forks,
     )
     made.start()
     yield made

@@ -17,6 +17,7 @@ import pytest
 
 from msgd.console.client import ConsoleClient, NoConsole, ask
 from tests.clients.person import Person
+from tests.forks import ForkServer
 from tests.harness import Msgd, ServerFailed
 
 PATIENCE = 30.0
@@ -131,9 +132,9 @@ def test_the_socket_is_for_its_owner(server: Msgd) -> None:
     assert stat.S_IMODE(path_of(server).stat().st_mode) == 0o600
 
 
-def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_not_removed(tmp_path: Path, forks: ForkServer) -> None:
     precious = tmp_path / "data" / "console"
-    made = Msgd(tmp_path / "data")
+    made = Msgd(tmp_path / "data", forks=forks)
     precious.write_text("precious")
     with pytest.raises(ServerFailed):
         made.start()
@@ -141,8 +142,8 @@ def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:
     assert "Traceback" not in made.log.read_text()
 
 
-def test_a_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
-    made = Msgd(tmp_path / "data")
+def test_a_socket_that_a_killed_server_left_is_replaced(tmp_path: Path, forks: ForkServer) -> None:
+    made = Msgd(tmp_path / "data", forks=forks)
     made.start()
     made.kill()
     with pytest.raises(NoConsole):
@@ -343,8 +344,8 @@ def test_accounts(server: Msgd) -> None:
     assert "no such account" in said("roster paris@localhost")
 
 
-def test_reload_and_shutdown(tmp_path: Path) -> None:
-    made = Msgd(tmp_path / "data")
+def test_reload_and_shutdown(tmp_path: Path, forks: ForkServer) -> None:
+    made = Msgd(tmp_path / "data", forks=forks)
     made.start()
     assert "changed: nothing" in ask(made.data / "console", "reload")["text"][0]
     made.configure(["spool.window = 0"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.console.test_console import rows
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 _LEGACY = "eu.siacs.conversations.axolotl"
@@ -29,9 +30,9 @@ _NODES = (
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Any:
+def server(tmp_path: Path, forks: ForkServer) -> Any:
     """A server that has met other software: one list is for nobody, one node keeps too little."""
-    made = Msgd(tmp_path / "data", accounts=[NewAccount("romeo"), NewAccount("juliet")])
+    made = Msgd(tmp_path / "data", accounts=[NewAccount("romeo"), NewAccount("juliet")], forks=forks)
     connection = sqlite3.connect(made.data / "msgd.sqlite")
     with connection:
         (id,) = connection.execute("SELECT id FROM account WHERE name = 'romeo'").fetchone()

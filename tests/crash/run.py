@@ -19,7 +19,7 @@ from typing import Final
 from tests.crash.broken import VARIANTS
 from tests.crash.journal import Tally
 from tests.crash.scene import Outcome, accounts, play
-from tests.crash.server import ForkServer, Server
+from tests.crash.server import Server, fork_server
 
 #: Faults that are shown; more are only counted.
 _SHOWN: Final = 20
@@ -85,7 +85,7 @@ async def runs(
     """Play `count` runs in `directory`, `at_once` at a time. Run N has the seed `SEED:N`."""
     summary = Summary()
     begun = time.monotonic()
-    async with ForkServer(variant) as forks:
+    with fork_server(variant) as forks:
         template = directory / "template"
         await Server.template(forks, template, accounts())
         limit = asyncio.Semaphore(at_once)

@@ -15,8 +15,9 @@ from typing import Final
 from tests.crash.actors import KINDS, Recipient, Sender, World
 from tests.crash.client import Lost, Refused
 from tests.crash.journal import Delivery, Message, Tally
-from tests.crash.server import ForkServer, Server
+from tests.crash.server import Server
 from tests.faults.shim import Call
+from tests.forks import ForkServer
 from tests.harness import NewAccount, ServerFailed
 
 _SENDERS: Final = ("ann", "bob", "cid")

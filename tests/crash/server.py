@@ -1,22 +1,19 @@
-"""Real servers, started in milliseconds: a process that has msgd loaded forks one for each start.
+"""Servers that live for some tenths of a second, forked from one that has msgd loaded (`tests/forks.py`).
 
-What runs is `msgd serve` as from the command line; only the time that Python takes to load the code is
-saved. A server that is dead is known by the end of its standard output.
+A server that is dead is known by the end of its standard output.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 from tests.faults.shim import Faults, library
-from tests.harness import PATIENCE, ROOT, Msgd, NewAccount, ServerFailed
+from tests.forks import Forked, ForkServer, server_environment
+from tests.harness import PATIENCE, Msgd, NewAccount, ServerFailed
 
 
 def has_compiler() -> bool:
@@ -24,41 +21,10 @@ def has_compiler() -> bool:
     return any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
-class ForkServer:
-    """The process that forks servers; `variant` is the name of a deliberate defect (`broken.py`)."""
-
-    def __init__(self, variant: str = "") -> None:
-        self._variant = variant
-        self._one_by_one = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> ForkServer:
-        preload = {"LD_PRELOAD": str(library())} if has_compiler() else {}
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.crash.fork_server", self._variant,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT,
-            env={**os.environ, **preload},
-        )  # fmt: skip
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
-
-    async def fork(self, arguments: list[str], output: Path, log: Path, environment: dict[str, str]) -> int:
-        """Run `msgd` with these arguments; the number of its process."""
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        request = {
-            "arguments": arguments,
-            "output": str(output),
-            "log": str(log),
-            "environment": environment,
-        }
-        async with self._one_by_one:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            return int(await process.stdout.readline())
+def fork_server(variant: str = "") -> ForkServer:
+    """One for servers whose disk can be made to fail; `variant` is a deliberate defect (`broken.py`)."""
+    preload = {"LD_PRELOAD": str(library())} if has_compiler() else {}
+    return ForkServer(preload, ("tests.crash.broken", variant) if variant else None)
 
 
 class Server:
@@ -68,9 +34,9 @@ class Server:
         self._forks = forks
         self.data = data
         if template is not None:
-            shutil.copytree(template, data, ignore=shutil.ignore_patterns("output", "log"))
+            shutil.copytree(template, data, ignore=shutil.ignore_patterns("log"))
         self.files = Msgd(data)
-        self.pid = 0
+        self._process: Forked | None = None
         self.address = ("", 0)
         #: The disk of the database; None where it cannot be made to fail.
         self.disk: Faults | None = None
@@ -89,25 +55,30 @@ class Server:
 
     async def start(self) -> None:
         """Start, and return when clients can connect. Raises ServerFailed."""
-        pipe = self.data / "output"
-        if not pipe.exists():
-            os.mkfifo(pipe)
-        descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        readable, writable = os.pipe()
         output = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(descriptor, "rb")
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(readable, "rb")
         )
-        arguments = ["serve", "--config", str(self.files.configuration)]
-        environment = self.disk.environment if self.disk is not None else {}
-        self.pid = await self._forks.fork(arguments, pipe, self.files.log, environment)
+        try:
+            self._process = await asyncio.to_thread(self._fork, writable)
+        finally:
+            os.close(writable)
         try:
             ready = await asyncio.wait_for(self._ready(output), PATIENCE)
         except (TimeoutError, EOFError):
             self.kill()
+            await asyncio.to_thread(self._process.wait)
             raise ServerFailed(f"msgd did not start:\n{self.files.tail()}") from None
         host, _, port = ready["client-tls"].rpartition(":")
         self.address = (host.strip("[]"), int(port))
         self.gone = asyncio.ensure_future(output.read())
+
+    def _fork(self, output: int) -> Forked:
+        arguments = ["serve", "--config", str(self.files.configuration)]
+        environment = server_environment(self.disk.environment if self.disk is not None else {})
+        with self.files.log.open("ab") as log:
+            return self._forks.start(arguments, self.data, environment, output, log.fileno())
 
     @staticmethod
     async def _ready(output: asyncio.StreamReader) -> dict[str, str]:
@@ -118,18 +89,23 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL, in this very moment."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
 
     async def dead(self) -> None:
         """Until the process is gone. Raises ServerFailed."""
-        assert self.gone is not None  # it was started
+        assert self.gone is not None and self._process is not None  # it was started
         try:
             await asyncio.wait_for(self.gone, PATIENCE)
         except TimeoutError:
             raise ServerFailed(f"msgd does not end:\n{self.files.tail()}") from None
+        await asyncio.to_thread(self._process.wait)
 
     async def stop(self) -> None:
-        """SIGTERM, and wait for the end."""
-        os.kill(self.pid, signal.SIGTERM)
+        """SIGTERM, and wait for the end. Raises ServerFailed when it does not end well."""
+        assert self._process is not None  # it was started
+        self._process.send_signal(signal.SIGTERM)
         await self.dead()
+        status = self._process.wait()
+        if status:
+            raise ServerFailed(f"msgd stopped with status {status}:\n{self.files.tail()}")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import ForkServer
 from tests.links.world import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, forks: ForkServer) -> Iterator[World]:
     """Nobody is in it yet."""
-    made = World(tmp_path)
+    made = World(tmp_path, forks)
     yield made
     made.close()

@@ -9,11 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
-from tests.harness import Msgd
 from tests.links.world import CLIENT, Someone, World
 
 HEADER = (
@@ -69,14 +67,6 @@ def hostile(world: World) -> Iterator[list[Hostile]]:
         each.close()
 
 
-def memory(server: Msgd) -> int:
-    """The resident memory of a server, in KiB."""
-    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    raise AssertionError
-
-
 def until(stream: ssl.SSLSocket, wanted: bytes) -> None:
     """Read until that came."""
     read = b""
@@ -112,17 +102,17 @@ def test_who_accepts_and_never_reads_costs_a_bounded_amount(world: World, hostil
         kept.append(authenticated(connection, context))
 
     hostile.append(Hostile(world, plays))
-    server = world.msgd("a.example", ["romeo"])
+    server = world.msgd("a.example", ["romeo"], forked=False)
     romeo = Someone(server, "romeo", managed=True).arrives()
     romeo.says("x@b.example", "first")
     romeo.until_safe()
-    before = memory(server)
+    before = server.memory()
     body = "x" * 50_000
     for _ in range(20):
         for _ in range(20):
             romeo.says("x@b.example", body)
         romeo.until_safe()
-    grown = memory(server) - before
+    grown = server.memory() - before
     (line,) = [each for each in server.command("links").splitlines() if "b.example" in each]
     assert int(line.split()[-2]) < 200_000, line  # bytes waiting for the socket
     assert grown < 90_000, f"{grown} KiB for 20,000 KiB of messages"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from xml.etree.ElementTree import Element
 
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount, free_ports
 from tests.links.net import Authority, NameServer
 from tests.specification.actor import Actor
@@ -35,10 +36,11 @@ class Hosted(Protocol):
 
 
 class World:
-    """A name server, authorities, and servers, each with its domain."""
+    """A name server, authorities, and servers, each with its domain; those of ours are from `forks`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, forks: ForkServer | None = None) -> None:
         self.directory = directory
+        self._forks = forks
         self.dns = NameServer()
         self.dns.host("localhost", "127.0.0.1")
         self.authority = Authority(directory / "authority")
@@ -54,8 +56,9 @@ class World:
         published: bool = True,
         start: bool = True,
         movable: bool = False,
+        forked: bool = True,
     ) -> Msgd:
-        """An msgd for `domain`, in DNS and started."""
+        """An msgd for `domain`, in DNS and started; not `forked` when its memory is measured."""
         certificate, key = pair or self.authority.issue(domain, domain)
         port = free_ports(1)[0]  # after a restart it is where it was
         lines = [
@@ -70,7 +73,8 @@ class World:
             *options,
         ]
         accounts = [NewAccount(name, domain) for name in people]
-        server = Msgd(self.directory / domain, lines, accounts, domain, movable=movable)
+        forks = self._forks if forked else None
+        server = Msgd(self.directory / domain, lines, accounts, domain, movable=movable, forks=forks)
         self.servers.append(server)
         if start:
             server.start()

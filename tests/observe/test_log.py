@@ -9,6 +9,7 @@ import pytest
 
 from msgd.console.client import ask
 from tests.clients.person import LoginFailed, Person
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 SECRET = "the nightingale and not the lark"
@@ -27,11 +28,12 @@ async def _talk(server: Msgd) -> None:
 
 
 @pytest.mark.parametrize(("level", "jids"), [("info", False), ("debug", False), ("debug", True)])
-def test_what_the_log_holds(tmp_path: Path, level: str, jids: bool) -> None:
+def test_what_the_log_holds(tmp_path: Path, forks: ForkServer, level: str, jids: bool) -> None:
     server = Msgd(
         tmp_path / "data",
         [f'log.level = "{level}"', f"log.jids = {str(jids).lower()}"],
         [NewAccount("canary"), NewAccount("absent")],
+        forks=forks,
     )
     server.start()
     asyncio.run(asyncio.wait_for(_talk(server), 30))
@@ -44,8 +46,8 @@ def test_what_the_log_holds(tmp_path: Path, level: str, jids: bool) -> None:
     assert "Traceback" not in text and "#critical" not in text
 
 
-def test_the_level_counts_from_a_reload_on(tmp_path: Path) -> None:
-    server = Msgd(tmp_path / "data", ['log.level = "error"'], [NewAccount("canary")])
+def test_the_level_counts_from_a_reload_on(tmp_path: Path, forks: ForkServer) -> None:
+    server = Msgd(tmp_path / "data", ['log.level = "error"'], [NewAccount("canary")], forks=forks)
     server.start()
     assert ask(server.data / "console", "user disable canary@localhost")["ok"]
     server.configure(['log.level = "info"'])

@@ -13,17 +13,19 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.crash.client import Client
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Msgd]:
+def server(tmp_path: Path, forks: ForkServer) -> Iterator[Msgd]:
     made = Msgd(
         tmp_path / "data",
         ["login.plain = true", "listen.metrics = 0"],
         [NewAccount("canary"), NewAccount("absent")],
+        forks=forks,
     )
     made.start()
     yield made
@@ -117,8 +119,8 @@ def test_connections_are_few(server: Msgd) -> None:
     raise AssertionError("the places are not free again")
 
 
-def test_there_is_no_door_unless_it_is_asked_for(tmp_path: Path) -> None:
-    server = Msgd(tmp_path / "data", [], [])
+def test_there_is_no_door_unless_it_is_asked_for(tmp_path: Path, forks: ForkServer) -> None:
+    server = Msgd(tmp_path / "data", forks=forks)
     server.start()
     assert "metrics" not in server.ready
     maps = Path(f"/proc/{server.pid}/net/tcp").read_text()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
+from tests.forks import ForkServer
 from tests.specification.play import Failed
 from tests.specification.stage import Stage, performances, transcripts_below
 from tests.specification.transcript import SPECIFICATION, TranscriptError
@@ -34,8 +36,9 @@ def main() -> int:
     everything = performances(good, (arguments.split,))
     failed = faults
     if not arguments.check:
-        with tempfile.TemporaryDirectory() as data:
-            stage = Stage(Path(data), everything, arguments.server == "prosody")
+        prosody = arguments.server == "prosody"
+        with tempfile.TemporaryDirectory() as data, nullcontext() if prosody else ForkServer() as forks:
+            stage = Stage(Path(data), everything, forks, prosody)
             for performance in everything:
                 try:
                     play = stage.play(performance)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount
 from tests.links.net import Authority, NameServer
 from tests.specification.actor import Server
@@ -73,10 +74,13 @@ def transcripts_below(roots: list[Path]) -> list[Path]:
 
 
 class Stage:
-    """Where performances take place. `prosody` plays against that instead."""
+    """Where performances take place, on servers from `forks`. `prosody` plays against that instead."""
 
-    def __init__(self, data: Path, everything: list[Performance], prosody: bool = False) -> None:
+    def __init__(
+        self, data: Path, everything: list[Performance], forks: ForkServer | None, prosody: bool = False
+    ) -> None:
         self._data = data
+        self._forks = forks
         self.everything = everything
         self._prosody = prosody
         self._shared: dict[tuple[str, ...], Startable] = {}
@@ -130,7 +134,7 @@ class Stage:
             movable = any(
                 step.sentence.startswith("The clock") for each in audience for step in each.transcript.steps
             )
-            server = Msgd(directory, options, accounts, movable=movable)
+            server = Msgd(directory, options, accounts, movable=movable, forks=self._forks)
             server.authority = self._authority
         server.start()
         return server

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.forks import ForkServer
 from tests.specification.match import Recipient, match, parse_block
 from tests.specification.play import Failed, is_step
 from tests.specification.schema import SchemaError, check
@@ -134,12 +135,12 @@ def test_schemas_refuse(xml: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Stage]:
     """A server for the transcripts below, which are made to fail."""
     folder = tmp_path_factory.mktemp("runner")
     for name, (text, _) in _FAILING.items():
         (folder / f"{name}.md").write_text(_HEAD + text)
-    stage = Stage(folder / "servers", performances(sorted(folder.glob("*.md")), (False,)))
+    stage = Stage(folder / "servers", performances(sorted(folder.glob("*.md")), (False,)), forks)
     yield stage
     stage.close()
 

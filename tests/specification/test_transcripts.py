@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.forks import ForkServer
 from tests.specification.play import Failed
 from tests.specification.stage import Performance, Stage, performances
 from tests.specification.transcript import find
@@ -14,9 +15,9 @@ _ALL = performances(find(), (False, True))
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Stage]:
     """The servers, which must also end well."""
-    stage = Stage(tmp_path_factory.mktemp("specification"), _ALL)
+    stage = Stage(tmp_path_factory.mktemp("specification"), _ALL, forks)
     yield stage
     stage.close()
 

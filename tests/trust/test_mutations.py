@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, tostring
 
 import pytest
 
+from tests.forks import ForkServer
 from tests.harness import PASSWORD, Msgd, NewAccount
 from tests.specification.connection import Connection, End
 from tests.trust.mutation import mutated
@@ -44,11 +45,11 @@ _PING: Final = b"<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Msgd]:
+def server(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Msgd]:
     # An input may delete the account from which it comes, or change its password: each has its own.
     own = (f"romeo-{managed}-{number}" for managed in ("false", "true") for number in range(_COUNT))
     accounts = [NewAccount(name) for name in ("romeo", "juliet", "bystander", *own)]
-    made = Msgd(tmp_path_factory.mktemp("mutations"), _OPTIONS, accounts)
+    made = Msgd(tmp_path_factory.mktemp("mutations"), _OPTIONS, accounts, forks=forks)
     made.start()
     yield made
     made.stop()

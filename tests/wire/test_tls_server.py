@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
+from tests.forks import ForkServer
 from tests.harness import Msgd
 
 _PATIENCE = 20.0
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Msgd]:
+def server(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Iterator[Msgd]:
     """A server for all of them."""
-    server = Msgd(tmp_path_factory.mktemp("tls") / "data", movable=True)
+    server = Msgd(tmp_path_factory.mktemp("tls") / "data", movable=True, forks=forks)
     server.start()
     yield server
     server.stop()

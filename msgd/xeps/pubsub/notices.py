@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from msgd.routing.router import Router
 
 EVENT: Final = "http://jabber.org/protocol/pubsub#event"
-_PREFIX: Final = secrets.token_hex(3)
 _ids: Final = count(1)
 
 
@@ -98,9 +98,15 @@ def _event(content: bytes) -> bytes:
     return f"<event xmlns='{EVENT}'>".encode() + content + b"</event>"
 
 
+@cache
+def _prefix() -> str:
+    """Of all ids of this start, which are others than those of the last."""
+    return secrets.token_hex(3)
+
+
 def message(owner: JID, to: JID, content: bytes, type: str = "headline") -> Stanza:
     """A notification."""
-    id = f"pubsub{_PREFIX}{next(_ids):x}"
+    id = f"pubsub{_prefix()}{next(_ids):x}"
     children = (f"{EVENT} event",)
     return Stanza.build("message", to=to, from_=owner, type=type, id=id, content=content, children=children)
 
