@@ -84,7 +84,7 @@ def set_aside(connection: Connection, ours: str, theirs: str, ids: list[int]) ->
 
 
 def pairs(connection: Connection) -> tuple[list[tuple[str, str, int, int, int]], int]:
-    """(ours, theirs, messages, bytes, least id) of every pair for which something waits, and the greatest id."""
+    """(ours, theirs, messages, bytes, least id) of each pair for which something waits; the greatest id."""
     last = connection.one(_LAST)
     rows = [(row[0], row[1], row[2], row[3], row[4]) for row in connection.all(_PAIRS)]
     return rows, (last[0] if last is not None else None) or 0

@@ -16,7 +16,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.names import dns
 from twisted.names.client import Resolver
-from twisted.names.error import DNSNameError
+from twisted.names.error import DNSNameError, DNSServerError
 
 from msgd.wire.domain import ascii_domain
 
@@ -30,8 +30,14 @@ _MOST_ADDRESSES: Final = 8
 _MOST_ALIASES: Final = 5
 #: Seconds until a question is asked again, and given up at last.
 _TIMEOUTS: Final = (1, 3, 6)
+#: Seconds that one question may take in all, asked over UDP and then over TCP.
+_PATIENCE: Final = 20.0
+#: Characters of a domain, so that its services still have a name in DNS (RFC 1035 §2.3.4).
+_LONGEST_NAME: Final = 253 - len("_xmpps-server._tcp.")
 #: Addresses of IPv4 within IPv6 (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+#: All that is given out for the internet (RFC 4291 §2.4); the rest has, or had, other meanings.
+_GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
 
 
 class NotFound(Exception):
@@ -54,10 +60,32 @@ class Target:
         return f"{self.host}:{self.port}" + (" (direct TLS)" if self.direct_tls else "")
 
 
+class _Resolver(Resolver):
+    """Twisted's, with an end to everything: one question over TCP, and so long for all of it."""
+
+    def filterAnswers(self, message: Any) -> Any:
+        """What an answer over UDP says; one that did not fit is asked for over TCP."""
+        plain: Any = super()  # Twisted's have no types
+        if message.trunc and message.queries:
+            # Its own would ask over TCP again, and again, for one that does not fit there either.
+            return plain.queryTCP(message.queries).addCallback(self._whole)
+        return self._whole(message)
+
+    def _whole(self, message: Any) -> Any:
+        plain: Any = super()
+        if message.trunc or not message.queries:
+            raise DNSServerError(message)  # it does not say that there is nothing, nor all that there is
+        return plain.filterAnswers(message)
+
+    def _lookup(self, name: Any, cls: Any, type: Any, timeout: Any) -> Any:
+        plain: Any = super()
+        return plain._lookup(name, cls, type, timeout).addTimeout(_PATIENCE, self._reactor)
+
+
 def make_resolver(servers: Iterable[str], reactor: Any) -> Resolver:
     """A resolver that asks `servers` ("address" or "address:port"), or those of the system."""
     chosen = [_server(text) for text in servers]
-    return Resolver(
+    return _Resolver(
         resolv=None if chosen else "/etc/resolv.conf",
         servers=chosen or None,
         timeout=_TIMEOUTS,
@@ -84,6 +112,8 @@ class Discovery:
         if _is_address(domain):
             return [Target(domain.strip("[]"), PORT, False)]
         name = ascii_domain(domain)
+        if len(name) > _LONGEST_NAME:
+            raise NotFound("its name is too long for DNS")
         results = await DeferredList(
             [self._resolver.lookupService(f"_{service}._tcp.{name}") for service in _SERVICES],
             consumeErrors=True,
@@ -182,6 +212,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if parsed not in _GLOBAL_UNICAST:
+            return False
     return parsed.is_global and not parsed.is_multicast
 
 

@@ -12,40 +12,62 @@ from typing import Any
 import trustme
 from twisted.names import dns
 
+#: Bytes of an answer that a question without extensions (EDNS) may get over UDP (RFC 1035 §4.2.1).
+_MOST_BY_UDP = 512
+#: Characters of a name (RFC 1035 §2.3.4).
+_LONGEST_NAME = 253
 #: What the DNS server says of a name and type: records, or how it fails.
 Zone = dict[tuple[str, int], list[dns.RRHeader]]
 
 
 class NameServer:
-    """Answers questions over UDP, from a thread. What is not in its zone does not exist."""
+    """Answers questions over UDP and TCP, from threads. What is not in its zone does not exist.
+
+    An answer that is too large for UDP says so there, and is given over TCP (RFC 7766).
+    """
 
     def __init__(self) -> None:
         self.zone: Zone = {}
-        #: Names for which it answers with this code, or (None) not at all.
-        self.faults: dict[str, int | None] = {}
+        #: Names for which it answers with this code, or (None) not at all, or with these bytes behind the id.
+        self.faults: dict[str, int | bytes | None] = {}
         self.asked: list[tuple[str, int]] = []
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
+        #: Names that were asked for over TCP.
+        self.asked_by_tcp: list[str] = []
+        #: What becomes of connections: they are served, closed, or never answered, or told to come by TCP.
+        self.tcp = "served"
+        self._sockets: list[socket.socket] = []
+        self.port = self._bind("127.0.0.1", 0)
         #: An address where it listens on port 53, for programs that know no other; None without the right.
         self.standard: str | None = None
-        self._sockets = [self._socket]
         self._listen_on_53()
-        for each in self._sockets:
-            threading.Thread(target=self._serve, args=(each,), daemon=True).start()
 
     def _listen_on_53(self) -> None:
         for _ in range(20):
             address = f"127.{random.randint(1, 250)}.{random.randint(0, 250)}.53"
-            extra = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             try:
-                extra.bind((address, 53))
+                self._bind(address, 53)
             except OSError:
-                extra.close()
                 continue
             self.standard = address
-            self._sockets.append(extra)
             return
+
+    def _bind(self, address: str, port: int) -> int:
+        """Serve at this address; the port, one that is free for both where it is 0."""
+        for _ in range(20):
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                udp.bind((address, port))
+                tcp = socket.create_server(udp.getsockname())
+            except OSError:
+                udp.close()
+                if port:
+                    raise
+                continue
+            self._sockets += [udp, tcp]
+            threading.Thread(target=self._serve, args=(udp,), daemon=True).start()
+            threading.Thread(target=self._accept, args=(tcp,), daemon=True).start()
+            return int(udp.getsockname()[1])
+        raise OSError("no port is free for UDP and TCP")
 
     def close(self) -> None:
         """Answer no more."""
@@ -82,29 +104,70 @@ class NameServer:
                 data, peer = own.recvfrom(4096)
             except OSError:
                 return
-            question = dns.Message()
-            question.fromStr(data)
-            answer = self._answer(question)
+            answer = self._answer(data)
+            if answer is not None and len(answer) > _MOST_BY_UDP:
+                answer = _truncated(data)
             if answer is not None:
-                own.sendto(answer.toStr(), peer)
+                own.sendto(answer, peer)
 
-    def _answer(self, question: dns.Message) -> dns.Message | None:
+    def _accept(self, own: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = own.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve_connection, args=(connection,), daemon=True).start()
+
+    def _serve_connection(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as questions:
+            while len(head := questions.read(2)) == 2:
+                data = questions.read(int.from_bytes(head, "big"))
+                self.asked_by_tcp.append(_parsed(data).queries[0].name.name.decode().lower())
+                if self.tcp == "closed":
+                    return
+                if self.tcp == "silent":
+                    continue
+                answer = _truncated(data) if self.tcp == "truncated" else self._answer(data)
+                if answer is not None:
+                    connection.sendall(len(answer).to_bytes(2, "big") + answer)
+
+    def _answer(self, data: bytes) -> bytes | None:
+        question = _parsed(data)
         name = question.queries[0].name.name.decode().lower()
         type = question.queries[0].type
         self.asked.append((name, type))
-        answer = dns.Message(question.id, answer=1, recDes=1, recAv=1)
+        answer = dns.Message(question.id, answer=1, recDes=1, recAv=1, maxSize=65535)
         answer.queries = question.queries
         if name in self.faults:
-            code = self.faults[name]
-            if code is None:
+            fault = self.faults[name]
+            if fault is None:
                 return None
-            answer.rCode = code
-            return answer
+            if isinstance(fault, bytes):
+                return data[:2] + fault
+            answer.rCode = fault
+            return answer.toStr()
+        if len(name) > _LONGEST_NAME:
+            answer.rCode = dns.EFORMAT
+            return answer.toStr()
         found = self.zone.get((name, type)) or self.zone.get((name, dns.CNAME), [])
         answer.answers = list(found)
         if not found and not any(name == known or known.endswith("." + name) for known, _ in self.zone):
             answer.rCode = dns.ENAME
-        return answer
+        return answer.toStr()
+
+
+def _parsed(data: bytes) -> dns.Message:
+    message = dns.Message()
+    message.fromStr(data)
+    return message
+
+
+def _truncated(data: bytes) -> bytes:
+    """The answer that says: too much for this way (RFC 1035 §4.1.1, TC)."""
+    question = _parsed(data)
+    answer = dns.Message(question.id, answer=1, recDes=1, recAv=1, trunc=1)
+    answer.queries = question.queries
+    return answer.toStr()
 
 
 def record(kind: Any, *values: object) -> Any:

@@ -7,17 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.harness import PASSWORD, free_ports
+from tests.links.waiting import wait_until
 from tests.links.world import Someone, World
-
-#: Seconds that a start may take on a busy machine.
-PATIENCE = 60.0
 
 _PROSODY = """
 run_as_root = true
@@ -131,17 +129,21 @@ class Peer:
         return "127.0.0.1", self.direct if direct else self.plain
 
     def _await_ports(self, *ports: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        for port in ports:
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except OSError:
-                    assert self.process is not None
-                    if time.monotonic() > deadline or self.process.poll() is not None:
-                        raise OSError((self.data / "stdout").read_text()[-3000:]) from None
-                    time.sleep(0.05)
+        wait_until(lambda: self._listens(ports), lambda: f"{self.domain} listens:\n{self._said()}")
+
+    def _listens(self, ports: tuple[int, ...]) -> bool:
+        assert self.process is not None
+        try:
+            for port in ports:
+                socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            if self.process.poll() is not None:
+                raise OSError(self._said()) from None
+            return False
+        return True
+
+    def _said(self) -> str:
+        return (self.data / "stdout").read_text()[-3000:]
 
     def start(self) -> None:
         """Start, ready when this returns."""
@@ -267,24 +269,20 @@ class Ejabberd(Peer):
         if not self._registered:
             self._registered = True
             for name in self.people:
-                self._register(name)
+                # Its modules start behind its listeners.
+                wait_until(partial(self._registers, name), f"{self.domain} registers {name}")
 
-    def _register(self, name: str) -> None:
+    def _registers(self, name: str) -> bool:
         """In-band registration, as the database is Erlang's own."""
         actor = Someone(self, name).actor
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            actor.open_connection()
-            actor.negotiate_tls()
-            actor.open_stream()
-            actor.send(
-                "<iq type='set' id='r'><query xmlns='jabber:iq:register'>"
-                f"<username>{name}</username><password>{PASSWORD}</password></query></iq>"
-            )
-            answer = actor.until_result("r")
-            assert actor.connection is not None
-            actor.connection.close()
-            if answer.get("type") == "result":
-                return
-            assert time.monotonic() < deadline, "ejabberd registers nobody"
-            time.sleep(0.2)  # its modules start behind its listeners
+        actor.open_connection()
+        actor.negotiate_tls()
+        actor.open_stream()
+        actor.send(
+            "<iq type='set' id='r'><query xmlns='jabber:iq:register'>"
+            f"<username>{name}</username><password>{PASSWORD}</password></query></iq>"
+        )
+        answer = actor.until_result("r")
+        assert actor.connection is not None
+        actor.connection.close()
+        return answer.get("type") == "result"

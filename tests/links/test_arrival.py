@@ -6,13 +6,12 @@ import queue
 import re
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import Msgd
 from tests.links.test_hostile import Hostile, authenticated
+from tests.links.waiting import until_waiting
 from tests.links.world import Someone, World
 
 _PING = re.compile(rb"<iq type='get' id='([^']+)' from='a.example' to='b.example'><ping ")
@@ -76,17 +75,6 @@ def peer(world: World) -> Iterator[Peer]:
     made.close()
 
 
-def _waiting(server: Msgd, count: int) -> None:
-    """Until so many messages wait for the peer."""
-    deadline = time.monotonic() + 30
-    while True:
-        told = server.command("routes juliet@b.example")
-        if f" {count} messages wait" in told:
-            return
-        assert time.monotonic() < deadline, told
-        time.sleep(0.02)
-
-
 def test_what_the_peer_did_not_work_off_is_sent_again(world: World, peer: Peer) -> None:
     server = world.msgd("a.example", ["romeo"])
     romeo = Someone(server, "romeo", managed=True).arrives()
@@ -104,13 +92,13 @@ def test_what_the_peer_did_not_work_off_is_sent_again(world: World, peer: Peer) 
     peer.answers(ping, sender=b"juliet@b.example")
     romeo.says("juliet@b.example", "three")
     assert peer.until(_BODY) == b"three"
-    _waiting(server, 3)
+    until_waiting(server, "b.example", 3)
     peer.answers(ping)
-    _waiting(server, 1)
+    until_waiting(server, "b.example", 1)
     error = b"type='error'><error type='cancel'><service-unavailable"
     error += b" xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
     peer.answers(peer.until(_PING), error)
-    _waiting(server, 0)
+    until_waiting(server, "b.example", 0)
     peer.dies()
     romeo.says("juliet@b.example", "four")
     peer.accepts()
@@ -124,12 +112,12 @@ def test_of_a_peer_that_answers_no_pings_the_kernel_is_believed(world: World, pe
     peer.accepts()
     assert peer.until(_BODY) == b"one"
     peer.until(_PING)
-    _waiting(server, 1)
+    until_waiting(server, "b.example", 1)
     server.advance(11)
-    _waiting(server, 0)
+    until_waiting(server, "b.example", 0)
     romeo.says("juliet@b.example", "two")
     assert peer.until(_BODY) == b"two"
-    _waiting(server, 0)
+    until_waiting(server, "b.example", 0)
 
 
 def test_a_peer_that_answers_no_more_is_left(world: World, peer: Peer) -> None:
@@ -138,7 +126,7 @@ def test_a_peer_that_answers_no_more_is_left(world: World, peer: Peer) -> None:
     romeo.says("juliet@b.example", "one")
     peer.accepts()
     peer.answers(peer.until(_PING))
-    _waiting(server, 0)
+    until_waiting(server, "b.example", 0)
     romeo.says("juliet@b.example", "two")
     peer.until(_PING)
     server.advance(61)

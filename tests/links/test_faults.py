@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +10,8 @@ from twisted.names import dns
 
 from msgd.wire.certificates import self_signed
 from tests.links.net import record
+from tests.links.traffic import Traffic, hears_all
+from tests.links.waiting import until_attempts_failed, until_none_waits, waiting
 from tests.links.world import CLIENT, Someone, World
 
 OURS, THEIRS = "a.example", "b.example"
@@ -150,43 +150,18 @@ def test_after_its_time_a_message_comes_back(world: World) -> None:
     romeo = Someone(a, "romeo").arrives()
     romeo.says(f"juliet@{THEIRS}", "patience")
     assert romeo.asks(OURS, "<ping xmlns='urn:xmpp:ping'/>").get("type") == "result"
-    for _ in range(5):
+    # An attempt fails in the time of the kernel, which does not move.
+    for number in (1, 2, 3):
+        until_attempts_failed(a, THEIRS, number)
+        assert waiting(a, THEIRS) == 1
         a.advance(1300)
-        time.sleep(0.3)  # an attempt fails in the time of the kernel, which does not move
     assert romeo.hears() == "error remote-server-timeout"
-    assert "0 messages wait" in a.command(f"routes juliet@{THEIRS}") or (
-        "when needed" in a.command(f"routes juliet@{THEIRS}")
-    )
+    until_none_waits(a, THEIRS)
 
 
 @pytest.mark.parametrize("victim", ["peer", "both"])
 def test_nothing_is_lost_when_servers_are_killed_under_traffic(world: World, victim: str) -> None:
-    a, b = world.msgd(OURS, ["romeo"]), world.msgd(THEIRS, ["juliet"])
-    romeo = Someone(a, "romeo", managed=True).arrives()
-    total = 400
-    texts = [str(number) for number in range(total)]
-
-    def kill() -> None:
-        for _ in range(3):
-            time.sleep(0.15)
-            b.kill()
-            b.start()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    for number, text in enumerate(texts):
-        romeo.says(f"juliet@{THEIRS}", text)
-        time.sleep(0.004)
-        if victim == "both" and number == total // 2:
-            romeo.until_safe()
-            a.kill()
-            a.start()
-            romeo = Someone(a, "romeo", managed=True).arrives()
-    romeo.until_safe()
-    killer.join()
-    juliet = Someone(b, "juliet", managed=True).arrives()
-    heard: list[str] = []
-    while len(set(heard)) < total:
-        heard.append(juliet.hears(60))
-    firsts = list(dict.fromkeys(heard))
-    assert firsts == texts
+    a, b = world.msgd(OURS, ["romeo"], movable=True), world.msgd(THEIRS, ["juliet"])
+    traffic = Traffic(a, b, f"juliet@{THEIRS}", total=400)
+    traffic.flows(kills=3, ours_too=victim == "both")
+    hears_all(Someone(b, "juliet", managed=True).arrives(), traffic.texts)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 
 from msgd.wire.certificates import self_signed
 from tests.harness import Msgd
 from tests.links.peers import Ejabberd, Peer, Prosody
+from tests.links.traffic import Traffic, hears_all
 from tests.links.world import CLIENT, Someone, World
 
 KINDS = {"prosody": Prosody, "ejabberd": Ejabberd}
@@ -132,40 +130,7 @@ def test_a_peer_without_a_good_certificate_is_refused_both_ways(world: World) ->
 
 
 def test_they_are_killed_under_traffic_and_so_are_we(world: World, peer: Peer) -> None:
-    server = world.msgd("a.example", ["romeo"])
-    total = 300
-    texts = [str(number) for number in range(total)]
-    romeo = Someone(server, "romeo", managed=True).arrives()
-
-    def kill() -> None:
-        for _ in range(2):
-            time.sleep(0.3)
-            peer.kill()
-            peer.start()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    for number, text in enumerate(texts):
-        romeo.says("juliet@peer.example", text)
-        time.sleep(0.005)
-        if number == total // 2:
-            romeo.until_safe()
-            server.kill()
-            server.start()
-            romeo = Someone(server, "romeo", managed=True).arrives()
-    romeo.until_safe()
-    killer.join()
-    until_none_waits(server)
-    juliet = Someone(peer, "juliet").arrives()
-    heard: list[str] = []
-    while len(set(heard)) < total:
-        heard.append(juliet.hears())
-    assert list(dict.fromkeys(heard)) == texts
-
-
-def until_none_waits(server: Msgd, seconds: float = 60) -> None:
-    """Until everything has gone to the peer."""
-    deadline = time.monotonic() + seconds
-    while ", 0 messages wait" not in (told := server.command("routes juliet@peer.example")):
-        assert time.monotonic() < deadline, told
-        time.sleep(0.1)
+    server = world.msgd("a.example", ["romeo"], movable=True)
+    traffic = Traffic(server, peer, "juliet@peer.example", total=300)
+    traffic.flows(kills=2, ours_too=True)
+    hears_all(Someone(peer, "juliet").arrives(), traffic.texts)

@@ -97,6 +97,12 @@ def test_addresses_in_turn_and_bounded() -> None:
     assert len(found) == 10
 
 
+def test_of_several_addresses_only_the_public_ones_are_tried() -> None:
+    mixed = [("h", record(dns.Record_A, address)) for address in ("127.0.0.1", "8.8.8.8", "10.0.0.1")]
+    inside = ("h", record(dns.Record_AAAA, "::ffff:127.0.0.1"))
+    assert result(Discovery(Memory(*mixed, inside), False).addresses("h")) == ["8.8.8.8"]
+
+
 def test_aliases_are_followed_but_not_for_ever() -> None:
     chain = [(f"a{number}", record(dns.Record_CNAME, f"a{number + 1}".encode())) for number in range(9)]
     short = Memory(*chain[:3], ("a3", record(dns.Record_A, "8.8.8.8")))
@@ -114,6 +120,9 @@ def test_aliases_are_followed_but_not_for_ever() -> None:
         ("2600::1", True),
         ("127.0.0.1", False),
         ("10.1.2.3", False),
+        ("172.31.255.255", False),
+        ("192.168.1.1", False),
+        ("255.255.255.255", False),
         ("169.254.169.254", False),
         ("100.64.0.1", False),
         ("0.0.0.0", False),
@@ -121,6 +130,15 @@ def test_aliases_are_followed_but_not_for_ever() -> None:
         ("::1", False),
         ("fe80::1", False),
         ("fd00::1", False),
+        ("fc00::1", False),
+        ("fec0::1", False),
+        ("::", False),
+        ("ff02::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:100.64.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::808:808", True),
+        ("64:ff9b:1::7f00:1", False),
         ("::ffff:127.0.0.1", False),
         ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False),
