@@ -33,7 +33,7 @@ from msgd.storage.database import Database, DatabaseError
 from msgd.storage.secret import secret
 from msgd.storage.sqlite import open_database
 from msgd.vitals import Vitals
-from msgd.wire.certificates import certificate_for
+from msgd.wire.certificates import certificate_for, domain_naming
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
 from msgd.wire.link_tls import make_link_context
@@ -299,12 +299,17 @@ def load_contexts(
 ) -> dict[str, SSL.Context]:
     """The TLS contexts of all domains; a certificate that is the server's to make is made.
 
+    Those of components are there where the certificate of a domain is good for them too.
     Raises `CertificateError`, one line that names the file and the remedy.
     """
     contexts = {}
     for domain in config.domains:
         certificate, key = certificate_for(config, domain)
         contexts[domain] = make(str(certificate), str(key), config.tls.minimum)
+    for component in config.components:
+        named = domain_naming(config, component)
+        if named is not None:
+            contexts[component] = contexts[named]
     return contexts
 
 

@@ -97,6 +97,10 @@ class LinkDoor:
         table = self._router.table
         return domain in table.domains or domain in table.destinations
 
+    def certified(self, domain: str) -> bool:
+        """Whether we have a certificate for a domain of ours; a component's may have none."""
+        return self._contexts.has(domain)
+
     def context(self, domain: str | None) -> SSL.Context:
         """The TLS context for a domain of ours."""
         return self._contexts.for_domain(domain)
@@ -113,7 +117,7 @@ class LinkDoor:
         seconds = self._config.federation.attempt_time
         return await self._dialler.verify(ours, theirs, trace, id, key, seconds)
 
-    def accepted(self, negotiation: IncomingNegotiation, theirs: JID, ours: JID, proof: str) -> Any:
+    def accepted(self, negotiation: IncomingNegotiation, theirs: JID, ours: JID, proof: str) -> None:
         """A stream from another server is a link. Raises StreamError when there are too many."""
         raise NotImplementedError
 

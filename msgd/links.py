@@ -6,15 +6,18 @@ Stands between `negotiation/`, which knows nothing of routing, the router, and t
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from typing import Any, Final
 
 from twisted.logger import Logger
 
 from msgd.config import Config
-from msgd.link_door import LinkDoor, remember
+from msgd.link_attempts import Attempts
+from msgd.link_door import LinkDoor
+from msgd.link_resumption import BrokenLinks
+from msgd.link_sharing import Sharing
 from msgd.negotiation.link_incoming import IncomingNegotiation
-from msgd.negotiation.link_outcome import Established, LinkFault, Trace
+from msgd.negotiation.link_outcome import Established, LinkFault
 from msgd.routing.link import Link
 from msgd.routing.link_management import LinkManagement
 from msgd.routing.link_proof import Proof
@@ -36,8 +39,6 @@ _LOOK: Final = 5.0
 _UNRESPONSIVE: Final = 60.0
 #: Bytes that a domain may send at once before its rate counts.
 _BURST: Final = 4 * 1024 * 1024
-#: Links that broke and wait for their peer to resume them.
-_RESUMABLE: Final = 1000
 
 
 class Links(LinkDoor):
@@ -61,10 +62,13 @@ class Links(LinkDoor):
         # Acknowledgements to those who sent something wait for both.
         self.queue.on_trouble = router.spool.not_stored
         self.links: dict[Link, None] = {}
-        #: What happened with each pair of domains at the last attempt.
-        self.traces: OrderedDict[tuple[JID, JID], Trace] = OrderedDict()
+        self._sharing = Sharing(self, self.links)
+        self._broken = BrokenLinks(reactor, self._lost)
+        self.attempts = Attempts(
+            reactor, self.queue, self._dialler, self._sharing, self._broken, self._established, self._linked
+        )
+        self.attempts.seconds = options.attempt_time
         self._rates: dict[str, RateLimit] = {}
-        self._broken: OrderedDict[str, tuple[LinkManagement, Any]] = OrderedDict()
         self._pings: dict[str, tuple[JID, Proof]] = {}
         self._timer: Any = None
         self.stopping = False
@@ -73,6 +77,7 @@ class Links(LinkDoor):
         """Use these options from now on. Raises OSError, OpenSSL.SSL.Error for the authorities."""
         super().configure(config)
         self.queue.options = config.federation
+        self.attempts.seconds = config.federation.attempt_time
 
     def start(self) -> None:
         """Take up what waits, and look after the links."""
@@ -84,14 +89,13 @@ class Links(LinkDoor):
     async def stop(self) -> None:
         """Store everything, and end the links."""
         self.stopping = True
+        self.attempts.seconds = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for link in list(self.links):
             link.fail(StreamError("system-shutdown"))
-        for _, timer in self._broken.values():
-            timer.cancel()
-        self._broken.clear()
+        self._broken.stop()
 
     # -- as a destination ----------------------------------------------------------------------
 
@@ -120,7 +124,7 @@ class Links(LinkDoor):
 
     # -- as the door for links
 
-    def accepted(self, negotiation: IncomingNegotiation, theirs: JID, ours: JID, proof: str) -> Link:
+    def accepted(self, negotiation: IncomingNegotiation, theirs: JID, ours: JID, proof: str) -> None:
         """A stream from another server is a link. Raises StreamError when there are too many."""
         count = sum(1 for link in self.links if link.incoming and theirs in link.domains)
         if count >= self._config.federation.incoming:
@@ -130,83 +134,75 @@ class Links(LinkDoor):
             self,
             negotiation.transport,
             negotiation.stream,
+            (ours, theirs),
+            negotiation.dialback,
             incoming=True,
             both_ways=negotiation.both_ways,
             proof=proof,
             lang=header.lang if header is not None else None,
             largest=negotiation.largest,
         )
-        self.links[link] = None
-        link.attach()
+        self._attach(link)
         link.authorize(theirs, ours)
-        return link
+
+    def _attach(self, link: Link) -> None:
+        self.links[link] = None
+        self._sharing.attach(link)
+        link.attach()
 
     # -- links to other servers ----------------------------------------------------------------
 
     async def _connect(self, outbox: Outbox) -> None:
-        """Make a link for an outbox. Raises LinkFault."""
-        trace = Trace(self._reactor.seconds())
-        remember(self.traces, (outbox.ours, outbox.theirs), trace)
-        if self.stopping:
-            raise LinkFault("policy", "the server stops")
-        before, outbox.previous = outbox.previous, None
-        resume = (before.id, before.state.safe) if before is not None else None
-        try:
-            made = await self._dialler.establish(
-                outbox.ours, outbox.theirs, trace, resume, self._config.federation.attempt_time
-            )
-        except LinkFault:
-            outbox.previous = before
-            raise
-        self._established(outbox, made, before)
+        await self.attempts.connect(outbox)
 
-    async def examine(self, ours: JID, theirs: JID) -> Trace:
-        """For an operator: how the link of this pair came to be, or what happens when one is made now."""
-        outbox = self.queue.outbox(ours, theirs)
-        if outbox.link is None:
-            try:
-                await self._connect(outbox)
-            except LinkFault:
-                pass  # the trace has it
-            self.queue.cool(outbox)
-        return self.traces.get((ours, theirs)) or Trace(self._reactor.seconds())
+    def _linked(self, outbox: Outbox, link: Link, resumed: bool = False) -> None:
+        """There is a link for this pair, unless it has one."""
+        if outbox.link is None and not link.ended:
+            if not resumed:
+                self._broken.forget(self._broken.ours((outbox.ours, outbox.theirs)))
+            outbox.linked(link, resumed)
 
     def _established(self, outbox: Outbox, made: Established, before: LinkManagement | None) -> None:
+        pair = outbox.ours, outbox.theirs
         link = Link(
             self,
             made.transport,
             made.stream,
+            pair,
+            made.dialback,
             incoming=False,
             both_ways=made.both_ways,
             proof=made.proof,
             lang=made.lang,
             largest=made.largest,
         )
-        self.links[link] = None
-        link.attach()
-        link.pairs.add((outbox.ours, outbox.theirs))
-        if made.both_ways:
-            link.domains.add(outbox.theirs)
-        resumed = made.managed is not None and made.managed.handled is not None and before is not None
-        if resumed and before is not None and made.managed is not None:
+        link.endpoint = made.transport.address, made.port
+        self._attach(link)
+        link.accepted(*pair)
+        managed, ahead = made.managed, deque(made.ahead)
+        for _ in range(managed.uncounted if managed is not None else 0):
+            link.frame_received(*ahead.popleft())
+        if link.ended:
+            return
+        resumed = managed is not None and managed.handled is not None and before is not None
+        if resumed and before is not None and managed is not None:
+            self._broken.resumed(before)
             try:
                 before.state.rewind()
-                before.go_on(link, made.managed.handled or 0)
+                before.go_on(link, managed.handled or 0)
             except StreamError as error:
                 link.fail(error)
                 return
             before.send_again()
         else:
-            if before is not None:
-                self._lost(before)
-            if made.managed is not None:
+            self._broken.forget(before)
+            if managed is not None:
                 link.management = LinkManagement(link)
-                link.management.id = made.managed.id
-        if outbox.link is None:
-            outbox.linked(link, resumed)
-        for frame in made.ahead:
-            if made.stream.listener is not None:
-                made.stream.listener.frame_received(*frame)
+                link.management.id = managed.id
+        for each in list(link.pairs):
+            self._linked(self.queue.outbox(*each), link, resumed)
+        while ahead and not link.ended:
+            link.frame_received(*ahead.popleft())
 
     def _lost(self, management: LinkManagement) -> None:
         """What was on its way and is kept goes again; of the rest, questions get their error."""
@@ -245,9 +241,7 @@ class Links(LinkDoor):
                 self._rates[theirs] = RateLimit(rate, max(_BURST, rate), self._reactor.seconds())
             link.transport.rate_limit = self._rates[theirs]
         if link.both_ways:
-            outbox = self.queue.outbox(ours, theirs)
-            if outbox.link is None:
-                outbox.linked(link, False)
+            self._linked(self.queue.outbox(ours, theirs), link)
 
     def acknowledged(self, kept: Kept) -> None:
         """A peer has a message."""
@@ -272,44 +266,31 @@ class Links(LinkDoor):
         """A link is over."""
         self.links.pop(link, None)
         self._pings.pop(link.proof_of_arrival.ping, None)
+        if link.dialback.asking is not None:
+            link.dialback.asking.over(LinkFault("stream", "the stream ended"))
+        found = [self.queue.find(*pair) for pair in link.pairs]
+        outboxes = [outbox for outbox in found if outbox is not None and outbox.link is link]
         management = link.management
         if management is not None:
             management.link = None
-            self._keep_for_resumption(link, management)
-        for ours, theirs in link.pairs:
-            outbox = self.queue.find(ours, theirs)
-            if outbox is not None and outbox.link is link:
-                if not link.incoming and management is not None and management.id and not link.refusal:
-                    outbox.previous = management
-                outbox.unlinked()
+            if link.incoming:
+                self._broken.keep_theirs(management, 0 if self.stopping else self._config.federation.resume)
+            elif link.refusal:
+                self._lost(management)
+            elif link.broke or management.state.queue is not None:
+                self._broken.keep_ours(management, [(each.ours, each.theirs) for each in outboxes])
+        for outbox in outboxes:
+            outbox.unlinked()
         for domain in link.domains:
             if not any(domain in other.domains for other in self.links):
                 self._rates.pop(domain, None)
-
-    def _keep_for_resumption(self, link: Link, management: LinkManagement) -> None:
-        """The peer may resume the link that it made; what was on its way to it goes another way."""
-        if link.incoming or not management.id or link.refusal:
-            self._lost(management)
-            management.state.queue = None
-            management.state.size = 0
-        seconds = self._config.federation.resume
-        if link.incoming and management.id and seconds and not self.stopping:
-            timer = self._reactor.callLater(seconds, self._broken.pop, management.id, None)
-            self._broken[management.id] = management, timer
-            while len(self._broken) > _RESUMABLE:
-                self._broken.popitem(last=False)[1][1].cancel()
 
     def resume(self, link: Link, id: str, handled: int) -> LinkManagement | None:
         """The state of the link of that id, which broke, or of which we do not know that yet."""
         for other in list(self.links):
             if other is not link and other.management is not None and id and other.management.id == id:
                 other.fail(StreamError("conflict", "the stream was resumed elsewhere"))
-        found = self._broken.get(id)
-        if found is None or found[0].domains != link.domains:
-            return None
-        management, timer = self._broken.pop(id)
-        timer.cancel()
-        return management
+        return self._broken.take_theirs(link, id)
 
     # -- now and then --------------------------------------------------------------------------
 
@@ -325,5 +306,5 @@ class Links(LinkDoor):
                 link.fail(StreamError("connection-timeout", "no acknowledgement comes"))
             elif link.transport.buffered and now - link.last_used > _UNRESPONSIVE:
                 link.fail(StreamError("connection-timeout", "nothing is read"))
-            elif now - link.last_used > idle and not link.owes:
+            elif link.retired or (now - link.last_used > idle and not link.owes):
                 link.close()

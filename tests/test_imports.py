@@ -19,7 +19,8 @@ COMMON = ("coroutines", "options", "limits", "sections", "config", "observe", "s
 WAY = ("wire", "accounts", "negotiation", "routing", "spool", "xeps", "console")
 #: What puts it all together.
 TOP = (
-    "clients", "components", "link_door", "links", "readings", "signals", "vitals", "app", "sample", "cli",
+    "clients", "components", "link_door", "link_resumption", "link_sharing", "link_attempts",
+    "links", "readings", "signals", "vitals", "app", "sample", "cli",
     "__main__",
 )  # fmt: skip
 ORDER = (*COMMON, *WAY, *TOP)

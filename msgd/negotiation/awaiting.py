@@ -30,6 +30,8 @@ class AwaitingStream:
         self._stream = LinkStream(self, limits)
         self._header: Header | None = None
         self._frames: deque[Frame] = deque()
+        #: Stanzas that came before the element that was awaited last.
+        self._earlier = 0
         self._waiting: Deferred[None] | None = None
         self._over: LinkFault | None = None
         self._opened = False
@@ -102,6 +104,7 @@ class AwaitingStream:
             name, attributes, children, raw = self._frames.popleft()
             if name in names:
                 self._frames.extendleft(reversed(kept))
+                self._earlier = len(kept)
                 return name, attributes, raw
             if name == f"{STREAM_NAMESPACE} error":
                 raise _stream_error(self._stage, raw)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
-from msgd.negotiation.link_outcome import Established, LinkFault, Trace
+from msgd.negotiation.link_outcome import Broken, Established, LinkFault, Trace
 from msgd.negotiation.link_outgoing import OutgoingNegotiation
 from msgd.negotiation.link_server import LinkServer
 from msgd.wire.dialling import NotConnected, connect
@@ -17,6 +17,7 @@ from msgd.wire.link_connection import LinkConnection
 from msgd.wire.output import Output
 
 _T = TypeVar("_T")
+_S = TypeVar("_S")
 #: The least time that an attempt at one more host is worth, in seconds.
 _LEAST: Final = 1.0
 #: Attempts to make links, of all domains, that may be under way at a time.
@@ -34,18 +35,36 @@ class Dialler:
         self._under_way = 0
 
     async def establish(
-        self, ours: JID, theirs: JID, trace: Trace, resume: tuple[str, int] | None, seconds: float
-    ) -> Established:
-        """A stream on which `ours` may send to `theirs`. Raises LinkFault, noted in `trace`."""
-        return await self._try_all(
-            ours, theirs, trace, seconds, lambda each, direct: each.establish(direct, resume)
-        )
+        self,
+        ours: JID,
+        theirs: JID,
+        trace: Trace,
+        seconds: float,
+        broken: Broken | None,
+        share: Callable[[list[str], int], Awaitable[_S | None]] | None,
+    ) -> Established | _S:
+        """A stream on which `ours` may send to `theirs`. Raises LinkFault, noted in `trace`.
+
+        `share` may know one that is there already, with one of these addresses and this port.
+        """
+
+        async def make(target: Target, addresses: list[str], left: float) -> Established | _S:
+            shared = await share(addresses, target.port) if share is not None else None
+            if shared is not None:
+                return shared
+            negotiation = await self._connect(target, addresses, ours, theirs, trace, left)
+            return await negotiation.establish(target.direct_tls, target.port, broken)
+
+        return await self._try_all(ours, theirs, trace, seconds, make)
 
     async def verify(self, ours: JID, theirs: JID, trace: Trace, id: str, key: str, seconds: float) -> bool:
         """Whether the server of `theirs` gave out a dialback key for `ours`. Raises LinkFault."""
-        return await self._try_all(
-            ours, theirs, trace, seconds, lambda each, direct: each.verify(direct, id, key)
-        )
+
+        async def ask(target: Target, addresses: list[str], left: float) -> bool:
+            negotiation = await self._connect(target, addresses, ours, theirs, trace, left)
+            return await negotiation.verify(target.direct_tls, id, key)
+
+        return await self._try_all(ours, theirs, trace, seconds, ask)
 
     async def _try_all(
         self,
@@ -53,8 +72,9 @@ class Dialler:
         theirs: JID,
         trace: Trace,
         seconds: float,
-        action: Callable[[OutgoingNegotiation, bool], Awaitable[_T]],
+        action: Callable[[Target, list[str], float], Awaitable[_T]],
     ) -> _T:
+        """What comes of the first host with which `action` succeeds: its addresses, and the time left."""
         if self._under_way >= _MOST:
             raise LinkFault("time", "too many links are being made")
         self._under_way += 1
@@ -66,7 +86,7 @@ class Dialler:
                 if left < _LEAST:
                     raise LinkFault("time", f"no link was made within {seconds:.0f} s; at last: {last}")
                 try:
-                    return await self._try(target, ours, theirs, trace, left, action)
+                    return await action(target, await self._addresses(target, trace), left)
                 except LinkFault as fault:
                     trace.note(fault.stage, f"failed: {fault}")
                     last = fault
@@ -89,16 +109,7 @@ class Dialler:
         trace.note("dns", f"{theirs} is served by {', '.join(map(str, targets))}")
         return targets
 
-    async def _try(
-        self,
-        target: Target,
-        ours: JID,
-        theirs: JID,
-        trace: Trace,
-        seconds: float,
-        action: Callable[[OutgoingNegotiation, bool], Awaitable[_T]],
-    ) -> _T:
-        """One host: its addresses, TCP, and the negotiation."""
+    async def _addresses(self, target: Target, trace: Trace) -> list[str]:
         try:
             addresses = await self.discovery.addresses(target.host)
         except NotFound as error:
@@ -106,6 +117,12 @@ class Dialler:
         except NoAnswer as error:
             raise LinkFault("dns", str(error)) from None
         trace.note("dns", f"{target.host} has the address {', '.join(addresses)}")
+        return addresses
+
+    async def _connect(
+        self, target: Target, addresses: list[str], ours: JID, theirs: JID, trace: Trace, seconds: float
+    ) -> OutgoingNegotiation:
+        """TCP to one host."""
         connecting = Deferred.fromCoroutine(connect(self._reactor, addresses, target.port))
         connecting.addTimeout(seconds, self._reactor)
         try:
@@ -116,6 +133,4 @@ class Dialler:
             raise LinkFault("tcp", f"{target} does not answer") from None
         trace.note("tcp", f"connected to {address} port {target.port}")
         transport = LinkConnection(self._reactor, self._output, plain, address)
-        return await action(
-            OutgoingNegotiation(self._server, transport, ours, theirs, trace), target.direct_tls
-        )
+        return OutgoingNegotiation(self._server, transport, ours, theirs, trace)

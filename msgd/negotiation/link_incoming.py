@@ -33,7 +33,7 @@ _STANZAS: Final = frozenset(f"{SERVER_NAMESPACE} {kind}" for kind in ("message",
 class IncomingNegotiation(StrangerStream):
     """The negotiation of one connection from another server."""
 
-    __slots__ = ("_authenticated", "_doubt", "_receiving", "_server", "both_ways", "header", "largest",
+    __slots__ = ("_authenticated", "_doubt", "_server", "both_ways", "dialback", "header", "largest",
                  "since", "theirs")  # fmt: skip
 
     transport: LinkConnection
@@ -51,7 +51,7 @@ class IncomingNegotiation(StrangerStream):
         self.largest = 0
         self._authenticated = False
         self._doubt = "TLS comes first"
-        self._receiving: dialback.Receiving | None = None
+        self.dialback = dialback.Dialback(None, None)
         if direct_tls:
             transport.start_tls(server.context(None))
         transport.start()
@@ -79,8 +79,7 @@ class IncomingNegotiation(StrangerStream):
                 else "it does not say who it is"
             )
         id = self._open(header)
-        if not self._authenticated:
-            self._receiving = dialback.Receiving(self._server, id, self._write, self._proved)
+        self.dialback = self._make_dialback(id)
         try:
             features = self._features().encode() + self._limits()
             self._write(b"<stream:features>" + features + b"</stream:features>")
@@ -89,6 +88,16 @@ class IncomingNegotiation(StrangerStream):
             return
         if self._authenticated and theirs is not None:
             self._hand_over(theirs, ours, "EXTERNAL")
+
+    def _make_dialback(self, id: str) -> dialback.Dialback:
+        def proves(domain: JID) -> bool:
+            return not self._server.doubt(self.transport, domain, connected_to=False)
+
+        # Who multiplexes on a stream for both ways can be asked on it too (XEP-0288 §2.2), but not before
+        # that is seen: there is no other sign of it, and some end the stream.
+        asking = dialback.Asking(self._server.keys, id, self._write, errors=False, allowed=False)
+        receiving = dialback.Receiving(self._server, id, self._write, proves, self._proved, self._disowned)
+        return dialback.Dialback(asking, receiving)
 
     def _check_header(self, header: Header) -> tuple[JID, JID | None]:
         if header.namespace != SERVER_NAMESPACE:
@@ -140,7 +149,7 @@ class IncomingNegotiation(StrangerStream):
         by_dns = self._server.policy.any_dialback
         dialback_feature = dialback.FEATURE if by_dns else ""
         if self._authenticated:
-            return SM_FEATURE
+            return SM_FEATURE + dialback.FEATURE
         if not self._doubt:
             return external.MECHANISMS + dialback_feature + _BIDI_FEATURE
         if self.theirs is not None and not self._server.policy.dialback(self.theirs) and not by_dns:
@@ -193,10 +202,8 @@ class IncomingNegotiation(StrangerStream):
         elif name == f"{_BIDI} bidi":
             self.both_ways = True
             self.largest = announced(parse(raw, LINK_HEADER))
-        elif namespace == DIALBACK_NAMESPACE and self._receiving is not None:
-            if not self._server.policy.any_dialback:
-                raise StreamError("not-authorized", "there is no dialback here")
-            self._receiving.take(local, attributes, raw)
+        elif namespace == DIALBACK_NAMESPACE:
+            self.dialback.take(local, attributes, raw)
         elif name in _STANZAS:
             raise StreamError("not-authorized", "authentication comes first")
         else:
@@ -215,7 +222,7 @@ class IncomingNegotiation(StrangerStream):
             self._end()
             return
         self._authenticated = True
-        self._receiving = None
+        self.dialback = dialback.Dialback(None, None)
         self._write(f"<success xmlns='{external.SASL_NAMESPACE}'/>".encode())
         self.stream.limits = self._server.limits
         self.stream.reset()
@@ -227,14 +234,16 @@ class IncomingNegotiation(StrangerStream):
         self.stream.limits = self._server.limits
         self._hand_over(theirs, ours, "dialback")
 
+    def _disowned(self) -> None:
+        """The first pair was asked for with a key that is not valid (XEP-0220 §2.2.1)."""
+        if not self.transport.closed:
+            self._write(END)
+            self._end()
+
     def _hand_over(self, theirs: JID, ours: JID, proof: str) -> None:
         self._leave()
         try:
-            link = self._server.accepted(self, theirs, ours, proof)
+            self._server.accepted(self, theirs, ours, proof)
         except StreamError as error:
             self._fail(error)
             return
-        if self._receiving is not None and proof == "dialback":
-            # More domains may follow on the same stream.
-            self._receiving.authorized = link.authorize
-            link.dialback = self._receiving.take

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from msgd.wire.jid import JID
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.xmlstream import Frame, LinkStream
+
+if TYPE_CHECKING:
+    from msgd.negotiation.dialback import Dialback
 
 
 class LinkFault(Exception):
@@ -29,7 +34,8 @@ STAGES = {
     "tls": "both sides need a common version of TLS: see tls.minimum here, and the peer's configuration",
     "identity": "its operator has to renew the certificate; federation.authorities adds authorities here,"
     " federation.dialback lets DNS be enough",
-    "authentication": "our certificate has to be one that the peer trusts, for our domain: see `msgd check`",
+    "authentication": "our certificate has to be one that the peer trusts, for our domain: see `msgd check`;"
+    " or the peer has to let dialback be enough for it",
     "time": "the peer is too slow, or hangs: ask its operator",
 }
 
@@ -49,11 +55,25 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """A link of ours that broke, and may be resumed (XEP-0198 §5) where the peer is each of the `targets`."""
+
+    id: str
+    #: How many stanzas were received on it.
+    received: int
+    targets: frozenset[JID]
+
+
+@dataclass(frozen=True)
 class Managed:
-    """Stream management is on (XEP-0198). `handled` is what the peer has of a link that it resumed."""
+    """Stream management is on (XEP-0198). `handled` is what the peer has of a link that it resumed.
+
+    The first `uncounted` stanzas came before that.
+    """
 
     id: str
     handled: int | None
+    uncounted: int
 
 
 @dataclass
@@ -71,5 +91,9 @@ class Established:
     managed: Managed | None
     #: The largest stanza that it takes, in bytes (XEP-0478); 0: it does not say.
     largest: int
+    #: For more pairs of domains.
+    dialback: Dialback
+    #: Where it was connected to.
+    port: int
     #: Elements that came behind the negotiation.
     ahead: list[Frame] = field(default_factory=list)

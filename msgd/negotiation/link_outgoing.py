@@ -1,7 +1,8 @@
 """A connection to another server becomes a link on which we may send: the steps one after the other.
 
 TLS in any case; who the peer is shows in its certificate, or in DNS where the operator allows that. It
-accepts us by SASL EXTERNAL, or by dialback where that is allowed. Every step is noted for the operator.
+accepts us by SASL EXTERNAL, or by dialback: what it believes is its decision, and no risk of ours. Every step
+is noted for the operator.
 Sources: RFC 6120 §4 to §6, §13.7.2; XEP-0178, 0220, 0288, 0368.
 """
 
@@ -12,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from msgd.negotiation import dialback, external
 from msgd.negotiation.awaiting import AwaitingStream
-from msgd.negotiation.link_outcome import Established, LinkFault, Managed, Trace
+from msgd.negotiation.link_outcome import Broken, Established, LinkFault, Managed, Trace
 from msgd.negotiation.link_server import LinkServer
 from msgd.wire.border import DIALBACK_NAMESPACE, LINK_HEADER, SERVER_NAMESPACE
 from msgd.wire.domain import ascii_domain
@@ -25,6 +26,7 @@ from msgd.wire.xmlstream import Header
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 _SM: Final = "urn:xmpp:sm:3"
+_DIALBACK: Final = "{urn:xmpp:features:dialback}"
 
 
 class OutgoingNegotiation(AwaitingStream):
@@ -40,15 +42,15 @@ class OutgoingNegotiation(AwaitingStream):
 
     # -- the steps -----------------------------------------------------------------------------
 
-    async def establish(self, direct_tls: bool, resume: tuple[str, int] | None) -> Established:
-        """All of it. Raises LinkFault; the connection is closed then.
+    async def establish(self, direct_tls: bool, port: int, broken: Broken | None) -> Established:
+        """All of it, with a peer at `port`. Raises LinkFault; the connection is closed then.
 
-        `resume` is the id of a link that broke, and how many stanzas were received on it (XEP-0198 §5).
+        `broken` is resumed where that is possible.
         """
         try:
             features = await self._secure(direct_tls)
             both_ways, proof, features = await self._authenticate(features)
-            managed = await self._manage(features, resume)
+            managed = await self._manage(features, broken)
         except LinkFault:
             self._close()
             raise
@@ -58,9 +60,35 @@ class OutgoingNegotiation(AwaitingStream):
         # Behind dialback no features follow: those before it may be for strangers.
         largest = announced(features) if proof == "EXTERNAL" else 0
         return Established(
-            self._transport, self._stream, self._header.lang, both_ways, proof, managed,
-            largest, list(self._frames),
-        )  # fmt: skip
+            self._transport,
+            self._stream,
+            self._header.lang,
+            both_ways,
+            proof,
+            managed,
+            largest,
+            self._both_sides(features, both_ways),
+            port,
+            list(self._frames),
+        )
+
+    def _both_sides(self, features: Element, both_ways: bool) -> dialback.Dialback:
+        """More domains may be asked for on the stream; by the peer too where it is for both ways."""
+
+        def proves(domain: JID) -> bool:
+            return not self._server.doubt(self._transport, domain, connected_to=True)
+
+        id = self._header.id if self._header is not None else None
+        if not id:
+            return dialback.Dialback(None, None)
+        offered = features.find(f"{_DIALBACK}dialback")
+        write = self._transport.write
+        return dialback.Dialback(
+            dialback.Asking(self._server.keys, id, write, offered.find(f"{_DIALBACK}errors") is not None)
+            if offered is not None
+            else None,
+            dialback.Receiving(self._server, id, write, proves) if both_ways else None,
+        )
 
     async def verify(self, direct_tls: bool, id: str, key: str) -> bool:
         """Only ask whether a key is good (XEP-0220 §2.2). Raises LinkFault. The connection is closed."""
@@ -158,10 +186,14 @@ class OutgoingNegotiation(AwaitingStream):
                 return both_ways, "EXTERNAL", await self._open_stream()
             conditions = [child.tag.rpartition("}")[2] for child in parse(raw, LINK_HEADER)]
             refusal = f"it does not accept our certificate: {' '.join(conditions)}"
-        if not self._server.policy.dialback(self._theirs):
+        # Some servers take dialback and do not say so: they are asked where we do likewise with them.
+        if features.find(f"{_DIALBACK}dialback") is None and not self._server.policy.dialback(self._theirs):
             raise LinkFault("authentication", refusal)
         self._trace.note("authentication", refusal)
-        await self._dialback()
+        try:
+            await self._dialback()
+        except LinkFault as fault:
+            raise LinkFault(fault.stage, f"{refusal}; {fault}", fault.condition) from None
         return both_ways, "dialback", features
 
     async def _dialback(self) -> None:
@@ -169,40 +201,38 @@ class OutgoingNegotiation(AwaitingStream):
         assert self._header is not None  # its features came behind it
         if not self._header.id:
             raise LinkFault("authentication", "its stream has no id, so dialback is not possible")
-        key = self._server.keys.key(self._theirs, self._ours, self._header.id)
-        self._transport.write(dialback.element("result", self._ours, self._theirs, content=key))
-        while True:
+        asking = dialback.Asking(self._server.keys, self._header.id, self._transport.write, errors=False)
+        answer = asking.ask(self._ours, self._theirs)
+        side = dialback.Dialback(asking, None)
+        while not answer.called:
             _, attributes, raw = await self._element({f"{DIALBACK_NAMESPACE} result"})
-            if attributes.get("type") is None:
-                raise LinkFault("authentication", "it asks where it has to answer")
             try:
-                about = dialback.addresses(attributes)
+                side.take("result", attributes, raw)
             except StreamError as error:
-                raise LinkFault("authentication", error.text) from None
-            if about == (self._theirs, self._ours):
-                break
-        if attributes["type"] != "valid":
-            conditions = [each.tag.rpartition("}")[2] for each in parse(raw, LINK_HEADER).iterfind("*/*")]
-            said = " ".join([attributes["type"], *conditions])
-            raise LinkFault("authentication", f"dialback: {said}")
+                raise LinkFault("authentication", f"dialback: {error.text}") from None
+        await answer
         self._trace.note("authentication", "it accepts us by dialback")
 
-    async def _manage(self, features: Element, resume: tuple[str, int] | None) -> Managed | None:
+    async def _manage(self, features: Element, broken: Broken | None) -> Managed | None:
         """Stream management, resumed or new; None where the peer has none."""
         if features.find(f"{{{_SM}}}sm") is None:
             return None
         self._stage = "stream"
-        if resume is not None:
-            id, received = resume
-            self._transport.write(f"<resume xmlns='{_SM}' previd='{escape(id)}' h='{received}'/>".encode())
+        if broken is not None and all(map(self._is, broken.targets)):
+            previous, h = escape(broken.id), broken.received
+            self._transport.write(f"<resume xmlns='{_SM}' previd='{previous}' h='{h}'/>".encode())
             name, attributes, _ = await self._element({f"{_SM} resumed", f"{_SM} failed"})
             handled = attributes.get("h", "")
             if name.endswith(" resumed") and handled.isdigit() and len(handled) <= 10:
                 self._trace.note("stream", "the link that broke goes on")
-                return Managed(id, int(handled))
+                return Managed(broken.id, int(handled), self._earlier)
         self._transport.write(f"<enable xmlns='{_SM}' resume='true'/>".encode())
         name, attributes, _ = await self._element({f"{_SM} enabled", f"{_SM} failed"})
         if not name.endswith(" enabled"):
             return None
         resumable = attributes.get("resume") in ("true", "1")
-        return Managed(attributes.get("id", "") if resumable else "", None)
+        return Managed(attributes.get("id", "") if resumable else "", None, self._earlier)
+
+    def _is(self, domain: JID) -> bool:
+        """Whether the peer has proved to be `domain` too."""
+        return domain == self._theirs or not self._server.doubt(self._transport, domain, connected_to=True)

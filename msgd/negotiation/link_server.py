@@ -38,7 +38,7 @@ class LinkServer(Protocol):
     async def verify(self, ours: JID, theirs: JID, id: str, key: str) -> bool:
         """Ask the server of `theirs` whether it gave out this dialback key. Raises LinkFault."""
 
-    def accepted(self, negotiation: Any, theirs: JID, ours: JID, proof: str) -> Any:
+    def accepted(self, negotiation: Any, theirs: JID, ours: JID, proof: str) -> None:
         """A stream from another server, which has proved to be `theirs`, may send to `ours`.
 
         Raises StreamError when there are too many.

@@ -7,11 +7,11 @@ pairs of domains for which it was accepted (one way, or both: XEP-0288). Stream 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
+from msgd.negotiation.dialback import Dialback
 from msgd.routing.link_management import LinkManagement
 from msgd.routing.link_proof import Proof
 from msgd.routing.link_stanza import accepted
@@ -33,8 +33,10 @@ _END: Final = b"</stream:stream>"
 CONGESTED: Final = 65536
 #: The same for a link that is given up: what nobody keeps was written into it.
 _STUCK: Final = 4 * 1024 * 1024
-#: Pairs of domains on one stream.
-_MOST_DOMAINS: Final = 50
+#: Seconds for which one that ends is waited for.
+_RETIRING: Final = 10.0
+#: Domains, and pairs of them, on one stream.
+MOST_DOMAINS: Final = 50
 
 
 class Owner(Protocol):
@@ -78,6 +80,8 @@ class Link:
         owner: Owner,
         transport: LinkConnection,
         stream: LinkStream,
+        pair: tuple[JID, JID],
+        dialback: Dialback,
         *,
         incoming: bool,
         both_ways: bool,
@@ -85,12 +89,17 @@ class Link:
         lang: str | None,
         largest: int,
     ) -> None:
-        """`lang` is that of the peer's stream; `largest` the size of a stanza that it takes; 0: unknown."""
+        """`pair` (ours, theirs) is the one with which the stream began; `dialback` is how more come to it;
+        `lang` is that of the peer's stream; `largest` the size of a stanza that it takes; 0: unknown.
+        """
         self.owner = owner
         self.transport = transport
         self.stream = stream
         self.incoming = incoming
         self.both_ways = both_ways
+        self.pair = pair
+        #: Domains of ours that were named in the proofs, for the operator.
+        self.ours: set[JID] = {pair[0]}
         #: How the identities were proved: "EXTERNAL" or "dialback".
         self.proof = proof
         self.largest = largest
@@ -102,10 +111,14 @@ class Link:
         self.management: LinkManagement | None = None
         #: Kept messages sent without stream management, that may not have arrived.
         self.proof_of_arrival = Proof(self)
-        #: Takes dialback elements, where the link began with dialback.
-        self.dialback: Callable[[str, dict[str, str], bytes], None] | None = None
+        self.dialback = dialback
+        #: The address and port to which it was connected; None where the peer did that.
+        self.endpoint: tuple[str, int] | None = None
+        #: Nothing more is sent, since when: it ends as soon as nothing is owed.
         self.closing = False
-        self.ended = False
+        self.closing_since = 0.0
+        #: It is over, and it ended without a word.
+        self.ended = self.broke = False
         #: The stream error with which the peer ended it: the condition, and what it says; empty: none.
         self.refusal = self.refused = ""
         self.received = self.sent = 0
@@ -116,16 +129,25 @@ class Link:
         self.stream.listener = self
 
     def authorize(self, theirs: JID, ours: JID) -> None:
-        """One more pair of domains was proved."""
+        """One more pair of domains was proved: the peer may send."""
         try:
-            if len(self.domains) >= _MOST_DOMAINS and theirs not in self.domains:
+            if len(self.domains) >= MOST_DOMAINS and theirs not in self.domains:
                 raise StreamError("policy-violation", "too many domains on one stream")
             self.domains.add(theirs)
+            self.ours.add(ours)
             if self.both_ways:
                 self.pairs.add((ours, theirs))
             self.owner.authorized(self, theirs, ours)
         except StreamError as error:
             self.fail(error)
+
+    def accepted(self, ours: JID, theirs: JID) -> None:
+        """The peer, which is the server of `theirs` too, takes what `ours` sends."""
+        self.pairs.add((ours, theirs))
+        self.ours.add(ours)
+        if self.both_ways:
+            # XEP-0288 §2.2: then the inverse of the pair is good for it.
+            self.domains.add(theirs)
 
     @property
     def sends(self) -> bool:
@@ -175,8 +197,9 @@ class Link:
     def _other_element(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
         if name.startswith(_SM):
             self._stream_management(name[len(_SM) :], attributes)
-        elif name.startswith(DIALBACK_NAMESPACE) and self.dialback is not None:
-            self.dialback(name.rpartition(" ")[2], attributes, raw)
+        elif name.startswith(DIALBACK_NAMESPACE):
+            self.dialback.take(name.rpartition(" ")[2], attributes, raw)
+            self._check_stuck()
         elif name == f"{STREAM_NAMESPACE} error":
             self.refusal, self.refused = remote_error(raw)
             _log.info("a link ends, says the other server: {condition}", condition=self.refusal)
@@ -209,6 +232,9 @@ class Link:
         if self.management is not None:
             self.management.push(raw)
         self._write(raw)
+        self._check_stuck()
+
+    def _check_stuck(self) -> None:
         if self.transport.buffered > _STUCK or (self.management is not None and self.management.stuck):
             self.fail(StreamError("resource-constraint", "nothing is read"))
 
@@ -232,13 +258,27 @@ class Link:
         for ours, theirs in self.pairs:
             if self.owner.is_ours(ours):
                 self.owner.pinged(id, theirs, self.proof_of_arrival)
-                self.transport.write(
+                raw = (
                     f"<iq type='get' id='{id}' from='{escape(ours)}' to='{escape(theirs)}'>"
-                    "<ping xmlns='urn:xmpp:ping'/></iq>".encode()
-                )
+                    "<ping xmlns='urn:xmpp:ping'/></iq>"
+                ).encode()
+                if self.management is not None:  # switched on behind what was sent
+                    self.management.push(raw)
+                self.transport.write(raw)
                 return
 
     # -- the end -------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Send nothing more; what was sent may be acknowledged, for a while."""
+        if not self.closing:
+            self.closing = True
+            self.closing_since = self.owner.clock.seconds()
+
+    @property
+    def retired(self) -> bool:
+        """It can be closed now."""
+        return self.closing and (not self.owes or self.owner.clock.seconds() - self.closing_since > _RETIRING)
 
     def close(self) -> None:
         """End the stream politely; nothing more is sent on it."""
@@ -271,6 +311,7 @@ class Link:
 
     def connection_lost(self) -> None:
         """The socket is gone."""
+        self.broke = not self.ended
         self._over()
 
     def output_drained(self) -> None:

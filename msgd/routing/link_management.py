@@ -1,7 +1,8 @@
 """Stream management of a link (XEP-0198): the same counters as for clients, between two servers.
 
-A link that broke can be resumed on a new stream of the same domains, by the side that opened it. What the
-peer does not have then is sent again.
+A link that broke can be resumed on a new stream, by the side that opened it. What the peer does not have then
+is sent again. The state belongs to the stream, with all pairs of domains on it: who has proved one of them
+and knows the id, which nobody was told but on that stream, has them all again.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ class LinkManagement:
         self.id = ""
         self.state = StreamManagement("", False, self._answer)
         self._asking: Any = None
-        #: Domains and pairs of the link, for who resumes it.
+        #: Domains and pairs of the link, for who resumes it, and the pair with which it began.
         self.domains = link.domains
         self.pairs = link.pairs
+        self.pair = link.pair
 
     # -- switching on --------------------------------------------------------------------------
 
@@ -76,13 +78,23 @@ class LinkManagement:
             f"<resumed xmlns='{NAMESPACE}' previd='{found.id}' h='{found.state.received}'/>".encode()
         )
         found.send_again()
+        for ours, theirs in list(link.pairs):
+            link.ours.add(ours)
+            link.owner.authorized(link, theirs, ours)
 
     def go_on(self, link: Link, handled: int) -> None:
         """Use `link` from now on; its peer has `handled`. Raises StreamError."""
         self.link = link
         link.management = self
+        if link.incoming or link.both_ways:
+            link.domains |= self.domains
+        if link.both_ways or not link.incoming:
+            link.pairs |= self.pairs
         self.domains, self.pairs = link.domains, link.pairs
         self._acknowledge(handled)
+        if self.state.queue is None:
+            # What else was sent went another way, and is not counted on this stream any more.
+            self.state.sent = self.state.acknowledged = handled
 
     def send_again(self) -> None:
         """What the peer does not have."""

@@ -31,7 +31,6 @@ from msgd.wire.stanza import Stanza
 
 if TYPE_CHECKING:
     from msgd.routing.link import Link
-    from msgd.routing.link_management import LinkManagement
     from msgd.spool.link_queue import LinkQueue
 
 _log = Logger("msgd.link")
@@ -60,8 +59,6 @@ class Outbox:
         #: Failed attempts since the last link, and why the last one failed.
         self.failures = 0
         self.fault: LinkFault | None = None
-        #: Of the last link, where it may be resumed: what is on its way.
-        self.previous: LinkManagement | None = None
         self._suspicion = Suspicion()
         self._queue = queue
         self._clock: Any = queue.clock
@@ -79,6 +76,11 @@ class Outbox:
         if self._connecting:
             return "connecting"
         return "waits" if self._retry is not None else "idle"
+
+    @property
+    def suspicious(self) -> bool:
+        """Streams may have ended over what it sent: others must not suffer from that, nor it from them."""
+        return bool(self._suspicion.upto)
 
     @property
     def next_attempt(self) -> float | None:

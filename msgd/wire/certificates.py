@@ -182,6 +182,18 @@ def _doubts(pair: Pair, certificate: x509.Certificate, now: datetime) -> Iterato
         yield _Bad(pair.key, "everybody can read this key", f"chmod 600 {pair.key}")
 
 
+def domain_naming(config: Config, component: str) -> str | None:
+    """The first domain whose certificate is good for a component's domain too."""
+    for pair in pairs(config):
+        try:
+            names = names_of(read_pair(pair))
+        except (_Bad, OSError):
+            continue
+        if any(matches(name, component) for name in names):
+            return pair.domain
+    return None
+
+
 def names_of(certificate: x509.Certificate) -> list[str]:
     """The DNS names and IP addresses in the subjectAltName, at most `MOST_NAMES`."""
     try:

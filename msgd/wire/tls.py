@@ -84,6 +84,10 @@ class ServerContexts:
             if chosen is not None and chosen is not connection.get_context():
                 connection.set_context(chosen)
 
+    def has(self, domain: str) -> bool:
+        """Whether one is there for this domain, and not for others only."""
+        return domain in self._by_domain
+
     def for_domain(self, domain: str | None) -> SSL.Context:
         """The context to begin with: of the stream's `to` (STARTTLS), else the default."""
         chosen = self._by_domain.get(domain or "") or self._default

@@ -1,6 +1,6 @@
 """XEP-0220 Server Dialback.
 
-The declaration alone: `msgd.negotiation.dialback` answers where the operator allows it.
+The declaration alone: `msgd.negotiation.dialback` asks and is asked, `msgd.link_sharing` finds the stream.
 """
 
 from msgd.routing.extension import Extension, Xep

@@ -58,7 +58,7 @@ end
 """
 
 _EJABBERD = """
-hosts: ["{domain}"]
+hosts: [{hosts}]
 loglevel: {level}
 log_rotate_count: 0
 certfiles: ["{data}/both.pem"]
@@ -184,9 +184,10 @@ class Prosody(Peer):
         self.resolv.write_text(f"nameserver {address}\n")
         (self.data / "modules").mkdir()
         (self.data / "modules" / "mod_names.lua").write_text(_NAMES.format(address=address))
-        directory = self.data / "data" / domain.replace(".", "%2e") / "accounts"
-        directory.mkdir(parents=True)
-        for name in people:
+        for each in people:
+            name, _, place = each.partition("@")
+            directory = self.data / "data" / (place or domain).replace(".", "%2e") / "accounts"
+            directory.mkdir(parents=True, exist_ok=True)
             (directory / f"{name}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}"; }};\n')
         (self.data / "prosody.cfg.lua").write_text(
             _PROSODY.format(
@@ -226,6 +227,8 @@ class Ejabberd(Peer):
         pair: tuple[Path, Path] | None = None,
         dialback: bool = False,
         starttls: str = "required",
+        others: Iterable[str] = (),
+        modules: str = "",
     ) -> None:
         address = need(world, "ejabberdctl")
         if not any(Path("/usr/lib/erlang/lib").glob("p1_sqlite3-*")):
@@ -238,10 +241,11 @@ class Ejabberd(Peer):
         (self.data / "inetrc").write_text(f'{{resolv_conf, "{self.resolv}"}}.\n{{lookup, [dns]}}.\n')
         (self.data / "both.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
         (self.data / "mnesia").mkdir()
-        modules = "  mod_s2s_dialback: {}\n" if dialback else ""
+        modules += "  mod_s2s_dialback: {}\n" if dialback else ""
         (self.data / "ejabberd.yml").write_text(
             _EJABBERD.format(
                 level="warning" if self.quiet else "debug",
+                hosts=", ".join(f'"{each}"' for each in (domain, *others)),
                 data=self.data, domain=domain, plain=self.plain, direct=self.direct, server=self.server,
                 authority=world.authority.file, starttls=starttls, modules=modules,
             )
@@ -268,13 +272,15 @@ class Ejabberd(Peer):
         self._await_ports(self.plain, self.direct, self.server)
         if not self._registered:
             self._registered = True
-            for name in self.people:
+            for each in self.people:
+                name, _, place = each.partition("@")
                 # Its modules start behind its listeners.
-                wait_until(partial(self._registers, name), f"{self.domain} registers {name}")
+                registers = partial(self._registers, name, place or self.domain)
+                wait_until(registers, f"{self.domain} registers {name}")
 
-    def _registers(self, name: str) -> bool:
+    def _registers(self, name: str, domain: str) -> bool:
         """In-band registration, as the database is Erlang's own."""
-        actor = Someone(self, name).actor
+        actor = Someone(self, name, domain=domain).actor
         actor.open_connection()
         actor.negotiate_tls()
         actor.open_stream()

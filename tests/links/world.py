@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,11 +58,18 @@ class World:
         start: bool = True,
         movable: bool = False,
         forked: bool = True,
+        others: Iterable[str] = (),
     ) -> Msgd:
-        """An msgd for `domain`, in DNS and started; not `forked` when its memory is measured."""
-        certificate, key = pair or self.authority.issue(domain, domain)
+        """An msgd for `domain` and `others`, in DNS and started; its certificate is good for all of them.
+
+        Of `people`, "name@domain" are those of another domain. It is not `forked` when its
+        memory is measured.
+        """
+        domains = [domain, *others]
+        certificate, key = pair or self.authority.issue(domain, *domains)
         port = free_ports(1)[0]  # after a restart it is where it was
         lines = [
+            f"domain = {json.dumps(domains)}",
             "federation.enabled = true",
             f'federation.resolvers = ["127.0.0.1:{self.dns.port}"]',
             f'federation.authorities = "{self.authority.file}"',
@@ -72,7 +80,9 @@ class World:
             f'tls.key = "{key}"',
             *options,
         ]
-        accounts = [NewAccount(name, domain) for name in people]
+        accounts = [
+            NewAccount(name, place or domain) for name, _, place in (each.partition("@") for each in people)
+        ]
         forks = self._forks if forked else None
         server = Msgd(self.directory / domain, lines, accounts, domain, movable=movable, forks=forks)
         self.servers.append(server)
@@ -80,7 +90,8 @@ class World:
             server.start()
         if published:
             # ejabberd asks the system for addresses of hosts, and that knows this one.
-            self.dns.service(domain, "localhost", port)
+            for each in domains:
+                self.dns.service(each, "localhost", port)
         return server
 
     def close(self) -> None:
@@ -101,11 +112,13 @@ def link_port(server: Msgd, direct: bool = False) -> int:
 class Someone:
     """A client of one server, on the actor that transcripts use."""
 
-    def __init__(self, server: Hosted, name: str, managed: bool = False) -> None:
-        role = Role(name, name, server.domain, f"{name}s", managed=managed, password="secret")
+    def __init__(self, server: Hosted, name: str, managed: bool = False, domain: str = "") -> None:
+        """`domain` is that of the server, unless it has others."""
+        domain = domain or server.domain
+        role = Role(name, name, domain, f"{name}s", managed=managed, password="secret")
         self.actor = Actor(role, name, server, check_nothing)  # type: ignore[arg-type]  # needs no more
         self.server = server
-        self.bare = f"{name}@{server.domain}"
+        self.bare = f"{name}@{domain}"
         self.full = f"{self.bare}/{name}s"
         self._ids = itertools.count(1)
 

@@ -78,7 +78,11 @@ class Verifying:
 def test_ten_thousand_domains_on_one_stream_are_some_questions() -> None:
     server, written, proved = Verifying(), list[bytes](), list[JID]()
     stream = Receiving(
-        cast("LinkServer", server), "id", written.append, lambda theirs, ours: proved.append(theirs)
+        cast("LinkServer", server),
+        "id",
+        written.append,
+        lambda domain: False,
+        lambda theirs, ours: proved.append(theirs),
     )
 
     def result(number: int) -> None:
@@ -99,7 +103,7 @@ def test_ten_thousand_domains_on_one_stream_are_some_questions() -> None:
     server.asked["d1.example"].callback(False)
     server.asked["d2.example"].errback(LinkFault("DNS", "nobody", "remote-server-not-found"))
     assert [b"'valid'" in each for each in written] == [True, False, False]
-    assert b"'invalid'" in written[1] and b"remote-server-not-found" in written[2]
+    assert b"forbidden" in written[1] and b"remote-server-not-found" in written[2]
     written.clear()
     result(0)  # known
     result(9999)  # for which there is room now
