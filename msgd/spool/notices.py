@@ -111,10 +111,11 @@ class Notices:
 
     def _notice(self, sender: JID) -> Stanza:
         since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(accepted_at(self._backlog.oldest)))
-        hours = self._queue.options.lifetime
+        lifetime = self._queue.options.lifetime
+        hours = f"{lifetime} hours" if lifetime > 1 else "an hour"
         text = (
             f"Your messages to {self._theirs} wait: its server could not be reached since {since}."
-            f" They are sent as soon as it can, and come back if that is not within {hours} hours."
+            f" They are sent as soon as it can, and come back if that is not within {hours}."
         )
         content = f"<body xml:lang='en'>{escape(text)}</body>".encode()
         return Stanza.build(

@@ -72,7 +72,7 @@ s2s_cafile: "{authority}"
 s2s_max_retry_delay: 1
 s2s_dns_timeout: 5
 s2s_dns_retries: 1
-auth_method: internal
+auth_method: sql
 auth_password_format: scram
 registration_timeout: infinity
 default_db: sql
@@ -279,7 +279,7 @@ class Ejabberd(Peer):
                 wait_until(registers, f"{self.domain} registers {name}")
 
     def _registers(self, name: str, domain: str) -> bool:
-        """In-band registration, as the database is Erlang's own."""
+        """In-band registration: the database is ejabberd's own affair."""
         actor = Someone(self, name, domain=domain).actor
         actor.open_connection()
         actor.negotiate_tls()

@@ -145,7 +145,8 @@ def test_a_server_that_is_down_gets_its_messages_later_in_order(world: World) ->
 
 
 def test_after_its_time_a_message_comes_back(world: World) -> None:
-    a = world.msgd(OURS, ["romeo"], ["federation.lifetime = 1", "ping.interval = 0"], movable=True)
+    options = ["federation.lifetime = 1", "federation.notice = 0", "ping.interval = 0"]
+    a = world.msgd(OURS, ["romeo"], options, movable=True)
     world.msgd(THEIRS, start=False)
     romeo = Someone(a, "romeo").arrives()
     romeo.says(f"juliet@{THEIRS}", "patience")
