@@ -85,6 +85,10 @@ class Backlog:
         """The first leaves, for a link."""
         return self._unsent.popleft()
 
+    def in_memory(self) -> list[bytes]:
+        """The stanzas of those that are in memory."""
+        return [entry.raw for entry in self._held.values()]
+
     def under_way(self) -> list[LinkEntry]:
         """What was taken for a link and is not acknowledged, in order."""
         unsent = {entry.id for entry in self._unsent}

@@ -81,7 +81,9 @@ class Notices:
         )
 
     async def _tell_all(self) -> None:
-        """Whoever has something in the queue. All of that is in the database by now."""
+        """Whoever has something in the queue: in memory, in the database, or in both."""
+        for raw in self._backlog.in_memory():
+            self._tell(raw)
         after = 0
         while self._late:
             try:
