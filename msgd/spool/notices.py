@@ -7,6 +7,7 @@ reaches who is there and is not kept for later, when it may be wrong (RFC 6121 Â
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,13 +31,19 @@ _log = Logger("msgd.link")
 _MOST: Final = 1000
 #: Rows that are read at once.
 _PAGE: Final = 100
+#: Seconds until something late that is on its way is looked at again.
+_AGAIN: Final = 60.0
 
 
 class Notices:
     """Those of one pair of domains."""
 
-    def __init__(self, queue: LinkQueue, backlog: Backlog, ours: JID, theirs: JID) -> None:
+    def __init__(
+        self, queue: LinkQueue, backlog: Backlog, ours: JID, theirs: JID, linked: Callable[[], bool]
+    ) -> None:
+        """`linked`: whether there is a link, so that what waits is on its way."""
         self._queue = queue
+        self._linked = linked
         self._backlog = backlog
         self._ours, self._theirs = ours, theirs
         self._timer: Any = None
@@ -74,6 +81,9 @@ class Notices:
             return
         if accepted_at(self._backlog.oldest) + self._patience > self._queue.clock.seconds():
             self.waits()
+            return
+        if self._linked():
+            self._timer = self._queue.clock.callLater(_AGAIN, self._look)  # it may break
             return
         self._late = True
         Deferred.fromCoroutine(self._tell_all()).addErrback(

@@ -55,7 +55,7 @@ class Outbox:
         self.link: Link | None = None
         #: Messages that are kept.
         self.backlog = Backlog(queue, ours, theirs)
-        self.notices = Notices(queue, self.backlog, ours, theirs)
+        self.notices = Notices(queue, self.backlog, ours, theirs, lambda: self.link is not None)
         #: Failed attempts since the last link, and why the last one failed.
         self.failures = 0
         self.fault: LinkFault | None = None
