@@ -278,7 +278,9 @@ class Federation:
     allow: tuple[str, ...] = option(
         (), """The only domains to have links with; "*.example.org" are all below it. Empty: all."""
     )
-    block: tuple[str, ...] = option((), "Domains to have no links with, written likewise.")
+    block: tuple[str, ...] = option(
+        (), "Domains to have no links with, written likewise. Those that are there end on a reload."
+    )
     dialback: tuple[str, ...] = option(
         (),
         """Domains whose servers need no certificate that proves who they are: that DNS leads to them is

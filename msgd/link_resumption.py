@@ -76,6 +76,12 @@ class BrokenLinks:
             self.resumed(management)
             self._lost(management)
 
+    def forget_with(self, unwanted: Callable[[str], bool]) -> None:
+        """None with such a domain of others goes on."""
+        for management, (pairs, _) in list(self._ours.items()):
+            if any(unwanted(theirs) for _, theirs in pairs):
+                self.forget(management)
+
     def take_theirs(self, link: Link, id: str) -> LinkManagement | None:
         """The one of that id, for a link whose peer has proved to be one of its domains."""
         found = self._theirs.get(id)

@@ -7,6 +7,7 @@ Stands between `negotiation/`, which knows nothing of routing, the router, and t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -15,6 +16,7 @@ from msgd.config import Config
 from msgd.link_attempts import Attempts
 from msgd.link_door import LinkDoor
 from msgd.link_resumption import BrokenLinks
+from msgd.link_review import expired, expiry, not_permitted, objection
 from msgd.link_sharing import Sharing
 from msgd.negotiation.link_incoming import IncomingNegotiation
 from msgd.negotiation.link_outcome import Established, LinkFault
@@ -78,6 +80,18 @@ class Links(LinkDoor):
         super().configure(config)
         self.queue.options = config.federation
         self.attempts.seconds = config.federation.attempt_time
+        self._rates.clear()
+        for link in list(self.links):
+            self._limit(link, link.domains)
+            error = objection(self, link, link.theirs)
+            if error is not None:
+                management = link.management
+                link.fail(error)
+                self._broken.forget(management)
+        self._broken.forget_with(lambda domain: not self.policy.permits(domain))
+        for outbox in self.queue:
+            if not self.policy.permits(outbox.theirs):
+                outbox.attempt()  # what waits comes back
 
     def start(self) -> None:
         """Take up what waits, and look after the links."""
@@ -147,6 +161,7 @@ class Links(LinkDoor):
 
     def _attach(self, link: Link) -> None:
         self.links[link] = None
+        link.expires = expiry(link)
         self._sharing.attach(link)
         link.attach()
 
@@ -178,6 +193,9 @@ class Links(LinkDoor):
         )
         link.endpoint = made.transport.address, made.port
         self._attach(link)
+        if not self.policy.permits(outbox.theirs):
+            link.fail(not_permitted(outbox.theirs))  # since the attempt began
+            return
         link.accepted(*pair)
         managed, ahead = made.managed, deque(made.ahead)
         for _ in range(managed.uncounted if managed is not None else 0):
@@ -232,16 +250,23 @@ class Links(LinkDoor):
         return True
 
     def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
-        """One more pair of domains on a link."""
+        """One more pair of domains on a link. Raises StreamError where that is not allowed any more."""
+        if not self.policy.permits(theirs):
+            raise not_permitted(theirs)
         _log.debug("a link from {theirs} to {ours} ({proof})", theirs=theirs, ours=ours, proof=link.proof)
         self.refusals.pop(theirs, None)
-        rate = self._config.federation.bytes_per_second
-        if rate:
-            if theirs not in self._rates:
-                self._rates[theirs] = RateLimit(rate, max(_BURST, rate), self._reactor.seconds())
-            link.transport.rate_limit = self._rates[theirs]
+        self._limit(link, (theirs,))
         if link.both_ways:
             self._linked(self.queue.outbox(ours, theirs), link)
+
+    def _limit(self, link: Link, domains: Iterable[str]) -> None:
+        """What the peer sends counts as that of `domains`, whatever stream it comes on."""
+        rate = self._config.federation.bytes_per_second
+        link.transport.rate_limit = None
+        for domain in domains if rate else ():
+            if domain not in self._rates:
+                self._rates[domain] = RateLimit(rate, max(_BURST, rate), self._reactor.seconds())
+            link.transport.rate_limit = self._rates[domain]
 
     def acknowledged(self, kept: Kept) -> None:
         """A peer has a message."""
@@ -290,7 +315,8 @@ class Links(LinkDoor):
         for other in list(self.links):
             if other is not link and other.management is not None and id and other.management.id == id:
                 other.fail(StreamError("conflict", "the stream was resumed elsewhere"))
-        return self._broken.take_theirs(link, id)
+        found = self._broken.take_theirs(link, id)
+        return None if found is None or objection(self, link, found.domains) is not None else found
 
     # -- now and then --------------------------------------------------------------------------
 
@@ -306,5 +332,7 @@ class Links(LinkDoor):
                 link.fail(StreamError("connection-timeout", "no acknowledgement comes"))
             elif link.transport.buffered and now - link.last_used > _UNRESPONSIVE:
                 link.fail(StreamError("connection-timeout", "nothing is read"))
+            elif link.expires < now and expired(self, link):
+                link.fail(StreamError("reset", "your certificate has expired"))
             elif link.retired or (now - link.last_used > idle and not link.owes):
                 link.close()

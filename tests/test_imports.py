@@ -19,7 +19,7 @@ COMMON = ("coroutines", "options", "limits", "sections", "config", "observe", "s
 WAY = ("wire", "accounts", "negotiation", "routing", "spool", "xeps", "console")
 #: What puts it all together.
 TOP = (
-    "clients", "components", "link_door", "link_resumption", "link_sharing", "link_attempts",
+    "clients", "components", "link_door", "link_resumption", "link_review", "link_sharing", "link_attempts",
     "links", "readings", "signals", "vitals", "app", "sample", "cli",
     "__main__",
 )  # fmt: skip

@@ -44,7 +44,7 @@ def _rows(context: Context, listed: list[Any]) -> Rows:
             (
                 "both" if link.both_ways else "in" if link.incoming else "out",
                 ", ".join(sorted(link.ours)),
-                ", ".join(sorted({*link.domains, *(theirs for _, theirs in link.pairs)})),
+                ", ".join(sorted(link.theirs)),
                 link.proof,
                 bool(link.management is not None and link.management.id),
                 link.sent,

@@ -51,7 +51,7 @@ class Owner(Protocol):
         """Whether this server takes stanzas for `domain`."""
 
     def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
-        """One more pair of domains. Raises StreamError when there are too many."""
+        """One more pair of domains. Raises StreamError where that is not allowed any more."""
 
     def acknowledged(self, kept: Kept) -> None:
         """The peer has it."""
@@ -114,6 +114,8 @@ class Link:
         self.dialback = dialback
         #: The address and port to which it was connected; None where the peer did that.
         self.endpoint: tuple[str, int] | None = None
+        #: When the peer's certificate does, in seconds since 1970.
+        self.expires = float("inf")
         #: Nothing more is sent, since when: it ends as soon as nothing is owed.
         self.closing = False
         self.closing_since = 0.0
@@ -148,6 +150,11 @@ class Link:
         if self.both_ways:
             # XEP-0288 §2.2: then the inverse of the pair is good for it.
             self.domains.add(theirs)
+
+    @property
+    def theirs(self) -> set[str]:
+        """The domains that its peer is the server of."""
+        return {*self.domains, *(theirs for _, theirs in self.pairs)}
 
     @property
     def sends(self) -> bool:

@@ -312,6 +312,12 @@ class Outbox:
     async def _give_up(self, before: int) -> None:
         error, backlog = self._error(), self.backlog
         count = 0
+        # On their way when the last link broke: it could have been resumed, so they are not among the unsent.
+        for sent in backlog.under_way() if self.link is None else ():
+            if sent.id < before:
+                count += 1
+                self._return(sent, error)
+                self._queue.acknowledged(sent)
         while self.link is None:
             entry = backlog.first
             if entry is not None and entry.id < before and not backlog.unread:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.harness import Msgd
-from tests.links.world import World, link_port
+from tests.links.world import World, connections, link_port
 
 DIALBACK: Final = b"<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
 BIDI: Final = b"<bidi xmlns='urn:xmpp:features:bidi'/>"
@@ -69,6 +69,15 @@ class Stream:
             self._read += data
         came, _, self._read = self._read.partition(wanted)
         return came
+
+    def came(self, wanted: bytes) -> bool:
+        """Whether that has come by now; nothing is waited for."""
+        self._tls.settimeout(0)
+        with suppress(ssl.SSLWantReadError):
+            while data := self._tls.recv(4096):
+                self._read += data
+        self._tls.settimeout(30)
+        return wanted in self._read
 
     def rest(self) -> bytes:
         """All that comes until our server ends the connection."""
@@ -186,6 +195,8 @@ class Listening:
 
     def close(self) -> None:
         """Go away."""
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # so that nobody is accepted any more
         self._listening.close()
         for each in self._sockets:
             with suppress(OSError):
@@ -216,6 +227,7 @@ def call(
         context.load_cert_chain(*pair)
     plain = socket.create_connection(("127.0.0.1", link_port(server, direct=True)), timeout=30)
     stream = Stream(context.wrap_socket(plain), to)
+    connections.append(stream)
     stream.send(header(domain, to))
     stream.until(b"</stream:features>")
     if both_ways:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.links.test_hostile import Hostile, authenticated
-from tests.links.waiting import until_waiting
+from tests.links.waiting import until_attempts_failed, until_waiting
 from tests.links.world import Someone, World
 
 _PING = re.compile(rb"<iq type='get' id='([^']+)' from='a.example' to='b.example'><ping ")
@@ -133,3 +133,21 @@ def test_a_peer_that_answers_no_more_is_left(world: World, peer: Peer) -> None:
     server.advance(6)
     peer.accepts()
     assert peer.until(_BODY) == b"two"
+
+
+def test_what_never_arrives_comes_back_after_its_time(world: World, peer: Peer) -> None:
+    options = ["ping.interval = 0", "federation.lifetime = 1", "federation.notice = 0"]
+    server = world.msgd("a.example", ["romeo"], options, movable=True)
+    romeo = Someone(server, "romeo").arrives()
+    romeo.says("juliet@b.example", "one")
+    peer.accepts()
+    assert peer.until(_BODY) == b"one"
+    romeo.says("juliet@b.example", "two")
+    assert peer.until(_BODY) == b"two"
+    peer.close()
+    # Each attempt fails in the time of the kernel, which does not move.
+    for number in (1, 2, 3):
+        until_attempts_failed(server, "b.example", number)
+        server.advance(1300)
+    assert [romeo.hears(), romeo.hears()] == ["error remote-server-timeout"] * 2
+    until_waiting(server, "b.example", 0)

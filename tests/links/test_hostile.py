@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,28 @@ HEADER = (
 )
 
 
+class _Context(ssl.SSLContext):
+    """Knows the sockets that it has made: they take the place of those that were accepted."""
+
+    made: list[ssl.SSLSocket]
+
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        """See `ssl.SSLContext`."""
+        # A handshake that fails must not take it along, for nobody to close.
+        options["do_handshake_on_connect"] = False
+        made = super().wrap_socket(sock, *arguments, **options)
+        self.made.append(made)
+        made.do_handshake()
+        return made
+
+
 class Hostile:
     """Listens for servers; `plays` is called with each connection, in a thread."""
 
     def __init__(self, world: World, plays: Callable[[socket.socket, ssl.SSLContext], None]) -> None:
         certificate, key = world.authority.issue("b.example", "b.example")
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context = _Context(ssl.PROTOCOL_TLS_SERVER)
+        self._context.made = []
         self._context.load_cert_chain(certificate, key)
         self._plays = plays
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -51,8 +68,10 @@ class Hostile:
 
     def close(self) -> None:
         """Go away."""
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # so that nobody is accepted any more
         self._listening.close()
-        for connection in self.connections:
+        for connection in (*self.connections, *self._context.made):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()

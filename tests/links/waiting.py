@@ -53,7 +53,7 @@ def rows(server: Msgd, command: str) -> list[dict[str, Any]]:
 
 def links(server: Msgd, domain: str) -> list[dict[str, Any]]:
     """The links of a server with a domain, as `links` tells."""
-    return [each for each in rows(server, "links") if domain in each["domains"].split(", ")]
+    return [each for each in rows(server, "links") if domain in each["theirs"].split(", ")]
 
 
 def waiting(server: Msgd, domain: str) -> int:

@@ -14,13 +14,21 @@ from tests.forks import ForkServer
 from tests.harness import Msgd, NewAccount, free_ports
 from tests.links.net import Authority, NameServer
 from tests.specification.actor import Actor
-from tests.specification.connection import Connection, End
+from tests.specification.connection import End
 from tests.specification.schema import check_nothing
 from tests.specification.transcript import Role
 
 CLIENT = "{jabber:client}"
-#: Of all people, to be closed.
-connections: list[Connection] = []
+
+
+class Closed(Protocol):
+    """What has to be closed in the end."""
+
+    def close(self) -> None: ...
+
+
+#: Connections to be closed.
+connections: list[Closed] = []
 
 
 class Hosted(Protocol):
