@@ -1,14 +1,16 @@
 """What a message over a link costs: CPU of both servers, for pairs of msgd, Prosody and ejabberd.
 
-`python -m bench.links [msgd prosody ejabberd] [--messages 3000]`, as root for the others, which ask DNS on
-port 53 only. Chat from one user to another on the other server, one at a time and 20 at once.
+`python -m bench.links [msgd prosody ejabberd] [--messages 10000]`, as root for the others, which ask DNS on
+port 53 only. Chat from users of one server to users of the other, each with so many messages on their way.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import select
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.harness import Msgd
@@ -17,15 +19,19 @@ from tests.links.world import Hosted, Someone, World
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _BODY = "x" * 100
+#: Pairs of users, and messages of each that are on their way at a time.
+_LOADS = [(50, 1), (1, 1), (1, 20), (50, 20)]
+_MOST_PAIRS = max(pairs for pairs, _ in _LOADS)
 
 
-def _server(world: World, kind: str, domain: str, person: str) -> Hosted:
+def _server(world: World, kind: str, domain: str) -> Hosted:
+    people = [f"u{number}" for number in range(_MOST_PAIRS)]
     server: Hosted
     Peer.quiet = True
     if kind == "msgd":
-        server = world.msgd(domain, [person], ["limits.first_contacts = 0"])
+        server = world.msgd(domain, people, ["limits.first_contacts = 0"])
     else:
-        server = (Prosody if kind == "prosody" else Ejabberd)(world, domain, [person])
+        server = (Prosody if kind == "prosody" else Ejabberd)(world, domain, people)
         server.start()
     return server
 
@@ -37,7 +43,7 @@ def _cpu(server: Hosted) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
-class Counter:
+class Client:
     """A client that parses nothing: what it does between two messages pushes the servers out of the caches.
 
     Takes the place of the parser of somebody who has logged in; counts messages, and acknowledges them.
@@ -45,16 +51,23 @@ class Counter:
 
     def __init__(self, person: Someone) -> None:
         assert person.actor.connection is not None
+        self.address = person.full
         self._actor = person.actor
         self._connection = person.actor.connection
         self._connection.reader = self  # type: ignore[assignment]  # it has what a connection calls
         self._rest = b""
         self._messages = 0
+        self._fed = False
         if person.actor.role.managed:
             self._actor.acknowledge()  # perhaps that was asked for already
 
+    def fileno(self) -> int:
+        """Of its socket."""
+        return self._connection.socket.fileno()
+
     def feed(self, data: bytes) -> None:
         """What came; see `StreamReader.feed`."""
+        self._fed = True
         data = self._rest + data
         cut = data.rfind(b">") + 1
         self._rest = data[cut:]
@@ -64,48 +77,69 @@ class Counter:
         if b"<r " in data[:cut]:
             self._actor.acknowledge()
 
-    def hears(self, count: int) -> None:
-        """Until so many messages have come."""
-        self._connection.wait(lambda: self._messages >= count)
-        self._messages -= count
+    def hears(self) -> int:
+        """Reads what has come; how many messages are in it."""
+        self._fed = False
+        self._connection.wait(lambda: self._fed)
+        count, self._messages = self._messages, 0
+        return count
 
     def says(self, text: bytes) -> None:
         """Send."""
         self._connection.write(text)
 
 
-def _run(
-    servers: list[Hosted], sender: Counter, recipient: Counter, to: str, count: int, at_once: int
-) -> list[float]:
-    """CPU µs for each message, of both servers."""
-    messages = f"<message to='{to}' type='chat' id='m'><body>{_BODY}</body></message>".encode() * at_once
+class Pair:
+    """Somebody on one server writes to somebody on the other, who reads."""
+
+    def __init__(self, servers: list[Hosted], number: int, managed: bool) -> None:
+        self._sender, self.recipient = (
+            Client(Someone(server, f"u{number}", managed).arrives()) for server in servers
+        )
+        to = self.recipient.address
+        self._message = f"<message to='{to}' type='chat' id='m'><body>{_BODY}</body></message>".encode()
+
+    def says(self, count: int) -> None:
+        """So many messages."""
+        self._sender.says(self._message * count)
+
+
+def _run(servers: list[Hosted], pairs: list[Pair], count: int, window: int) -> list[float]:
+    """CPU µs for each of `count` messages, of both servers; each pair has `window` on their way."""
     before = [_cpu(server) for server in servers]
-    for _ in range(count // at_once):
-        sender.says(messages)
-        recipient.hears(at_once)
-    return [(_cpu(server) - b) * 1e6 / count for server, b in zip(servers, before, strict=True)]
+    said = heard = 0
+    with select.epoll() as ready:
+        by_descriptor = {pair.recipient.fileno(): pair for pair in pairs}
+        for descriptor, pair in by_descriptor.items():
+            ready.register(descriptor, select.EPOLLIN)
+            pair.says(window)
+            said += window
+        while heard < said:
+            for descriptor, _ in ready.poll():
+                pair = by_descriptor[descriptor]
+                came = pair.recipient.hears()
+                heard += came
+                more = min(came, max(0, count - said))
+                if more:
+                    pair.says(more)
+                    said += more
+    return [(_cpu(server) - b) * 1e6 / said for server, b in zip(servers, before, strict=True)]
 
 
-def measure(kind: str, count: int, managed: bool) -> list[str]:
+def measure(kind: str, count: int, managed: bool) -> Iterator[str]:
     """Lines of a table."""
     with tempfile.TemporaryDirectory() as directory:
         world = World(Path(directory))
         try:
-            servers = [_server(world, kind, f"{name}.example", name) for name in ("romeo", "juliet")]
-            romeo, juliet = (
-                Someone(server, name, managed).arrives()
-                for server, name in zip(servers, ("romeo", "juliet"), strict=True)
-            )
-            sender, recipient = Counter(romeo), Counter(juliet)
-            _run(servers, sender, recipient, juliet.full, 200, 1)
-            lines = []
-            for at_once in (1, 20):
-                ours, theirs = _run(servers, sender, recipient, juliet.full, count, at_once)
-                lines.append(
-                    f"| {kind}{', with stream management' if managed else ''} | {at_once} "
+            servers = [_server(world, kind, f"{name}.example") for name in ("a", "b")]
+            everybody = [Pair(servers, number, managed) for number in range(_MOST_PAIRS)]
+            _run(servers, everybody, 2000, 1)
+            for pairs, window in _LOADS:
+                ours, theirs = _run(servers, everybody[:pairs], count, window)
+                yield (
+                    f"| {kind}{', with stream management' if managed else ''} | {pairs} | {window} "
                     f"| {ours:.0f} | {theirs:.0f} | {ours + theirs:.0f} |"
                 )
-            return lines
         finally:
             world.close()
 
@@ -114,9 +148,11 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="*", default=["msgd", "prosody", "ejabberd"])
-    parser.add_argument("--messages", type=int, default=3000)
+    parser.add_argument("--messages", type=int, default=10_000)
     arguments = parser.parse_args()
-    print("| server | at once | sender's µs | recipient's µs | both |\n|---|---|---|---|---|")
+    print(
+        "| server | pairs | on their way | sender's µs | recipient's µs | both |\n|---|---|---|---|---|---|"
+    )
     for kind in arguments.kinds or ["msgd", "prosody", "ejabberd"]:
         for managed in (False, True):
             for line in measure(kind, arguments.messages, managed):

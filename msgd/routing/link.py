@@ -248,7 +248,7 @@ class Link:
     def send_kept(self, kept: Kept) -> None:
         """Send a message that the queue keeps until the peer has it."""
         if self.management is not None:
-            self.management.push(kept)
+            self.management.state.push(kept)
         else:
             self.proof_of_arrival.add(kept)
         self._write(kept.raw)

@@ -169,7 +169,8 @@ class LinkManagement:
     @property
     def full(self) -> bool:
         """Enough is on its way."""
-        return self.state.queue_length >= _MOST or self.state.size > _MOST_BYTES
+        queue = self.state.queue
+        return queue is not None and (len(queue) >= _MOST or self.state.size > _MOST_BYTES)
 
     @property
     def stuck(self) -> bool:

@@ -44,7 +44,7 @@ def accepted(
         raise StreamError("improper-addressing", "'to' is no address") from None
     if not is_ours(recipient.domain):
         raise StreamError("host-unknown", "this server is not responsible for that domain")
-    stanza = Stanza(kind, to_client(raw), attributes, tuple(map(_renamed, children)), recipient, from_)
+    stanza = Stanza(kind, to_client(raw), attributes, _renamed(children), recipient, from_)
     if stanza.lang is not None:
         lang = b""
     if from_ != sender:
@@ -55,6 +55,8 @@ def accepted(
     return stanza
 
 
-def _renamed(name: str) -> str:
-    """The expanded name of a child that changes its namespace with its stanza."""
-    return "jabber:client" + name[_PREFIX:] if name.startswith("jabber:server ") else name
+def _renamed(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The expanded names of children; they change their namespace with their stanza."""
+    return tuple(
+        ["jabber:client" + name[_PREFIX:] if name.startswith("jabber:server ") else name for name in names]
+    )

@@ -201,9 +201,12 @@ class Router:
         to = stanza.to
         if to is not None and to.local and to.domain in self.table.domains:
             account = self.table.ready(to.bare)
+            if account is not None:
+                if self.first_contacts.counts(stanza):
+                    self.first_contacts.come(account, stanza)
+                self.routed += 1
+                return self._to_account(account, stanza, receipt)
             # Else it is looked at when the account is there (`_loaded`).
-            if account is not None and self.first_contacts.counts(stanza):
-                self.first_contacts.come(account, stanza)
         return self.route(stanza, receipt)
 
     # -- anywhere ------------------------------------------------------------------------------

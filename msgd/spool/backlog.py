@@ -52,20 +52,21 @@ class Backlog:
 
     @property
     def sent(self) -> bool:
-        """Everything is on its way."""
-        return self._complete and self.first is None
+        """Everything is on its way. May be False where that shows only when it is looked for."""
+        return self._complete and not self._unsent
 
     def waits(self, count: int, size: int, oldest: int) -> None:
         """At the start: so much is in the database, and the id of the oldest."""
         self.count, self.size, self._oldest = count, size, oldest
         self._complete = False
 
-    def add(self, entry: LinkEntry) -> None:
-        """One more."""
+    def add(self, entry: LinkEntry, sent: bool = False) -> None:
+        """One more; `sent` where it is on its way at once."""
         self.count += 1
         self.size += entry.size
         self._held[entry.id] = entry
-        self._unsent.append(entry)
+        if not sent:
+            self._unsent.append(entry)
 
     @property
     def first(self) -> LinkEntry | None:

@@ -21,24 +21,22 @@ class Fleeting:
         self._clock = clock
         self._patience = patience
         self._late = late
-        self._waiting: deque[tuple[int, float, Stanza]] = deque()  # with an id for the order, and a deadline
+        #: Each with an id for the order, and a deadline.
+        self.waiting: deque[tuple[int, float, Stanza]] = deque()
         self._size = 0
         self._timer: Any = None
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     @property
     def first(self) -> int:
         """The id of the first of them; there has to be one."""
-        return self._waiting[0][0]
+        return self.waiting[0][0]
 
     def add(self, id: int, stanza: Stanza) -> bool:
         """One more; False when there are too many."""
-        if len(self._waiting) >= _MOST or self._size > _MOST_BYTES:
+        if len(self.waiting) >= _MOST or self._size > _MOST_BYTES:
             return False
         patience = self._patience()
-        self._waiting.append((id, self._clock.seconds() + patience, stanza))
+        self.waiting.append((id, self._clock.seconds() + patience, stanza))
         self._size += len(stanza.raw)
         if self._timer is None:
             self._timer = self._clock.callLater(patience, self._lose_patience)
@@ -46,14 +44,14 @@ class Fleeting:
 
     def take(self) -> Stanza:
         """The first leaves."""
-        _, _, stanza = self._waiting.popleft()
+        _, _, stanza = self.waiting.popleft()
         self._size -= len(stanza.raw)
         return stanza
 
     def _lose_patience(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        while self._waiting and self._waiting[0][1] <= now:
+        while self.waiting and self.waiting[0][1] <= now:
             self._late(self.take())
-        if self._waiting:
-            self._timer = self._clock.callLater(self._waiting[0][1] - now, self._lose_patience)
+        if self.waiting:
+            self._timer = self._clock.callLater(self.waiting[0][1] - now, self._lose_patience)

@@ -63,7 +63,7 @@ class LinkQueue:
         )
         #: Ids whose rows are to go but may still be read.
         self.deleting = self._commit.deleting
-        self._outboxes: dict[tuple[JID, JID], Outbox] = {}
+        self._outboxes: dict[tuple[str, str], Outbox] = {}
         self._unproven: dict[Link, None] = {}
         self._proving: Any = None
         #: Called when storage takes nothing: who waits for acknowledgements gets what is safe.
@@ -106,11 +106,13 @@ class LinkQueue:
     def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
         """Take a stanza for another server. True when `receipt` was taken over."""
         assert stanza.to is not None and stanza.from_ is not None  # the router's part
-        pair = stanza.from_.domain_jid, stanza.to.domain_jid
-        if pair not in self._outboxes and len(self._outboxes) >= _MOST_PAIRS:
-            self.fail(stanza, StanzaError("resource-constraint", "too many other servers"))
-            return False
-        outbox = self.outbox(*pair)
+        # A JID equals its text, so that most stanzas need none made.
+        outbox = self._outboxes.get((stanza.from_.domain, stanza.to.domain))
+        if outbox is None:
+            if len(self._outboxes) >= _MOST_PAIRS:
+                self.fail(stanza, StanzaError("resource-constraint", "too many other servers"))
+                return False
+            outbox = self.outbox(stanza.from_.domain_jid, stanza.to.domain_jid)
         if not lasting(stanza):
             outbox.pass_on(self.ids.next(), stanza)
             return False
@@ -132,14 +134,15 @@ class LinkQueue:
         if entry.done:
             return
         entry.done = True
-        outbox = self.find(entry.ours, entry.theirs)
+        outbox = self._outboxes.get((entry.ours, entry.theirs))
         if outbox is not None:
             outbox.acknowledged(entry)
         if entry.stored:
             self._commit.delete(entry)
         elif entry.writing:
             self.deleting.add(entry.id)
-        entry.settle()
+        if entry.receipt is not None:
+            entry.settle()
 
     def prove_soon(self, link: Link, entry: LinkEntry) -> None:
         """Something was sent on a link without stream management: look soon whether it arrived."""

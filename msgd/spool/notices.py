@@ -31,8 +31,6 @@ _log = Logger("msgd.link")
 _MOST: Final = 1000
 #: Rows that are read at once.
 _PAGE: Final = 100
-#: Seconds until something late that is on its way is looked at again.
-_AGAIN: Final = 60.0
 
 
 class Notices:
@@ -41,7 +39,7 @@ class Notices:
     def __init__(
         self, queue: LinkQueue, backlog: Backlog, ours: JID, theirs: JID, linked: Callable[[], bool]
     ) -> None:
-        """`linked`: whether there is a link, so that what waits is on its way."""
+        """`linked`: whether there is a link: what waits is on its way then. `waits` is called at its end."""
         self._queue = queue
         self._linked = linked
         self._backlog = backlog
@@ -83,7 +81,6 @@ class Notices:
             self.waits()
             return
         if self._linked():
-            self._timer = self._queue.clock.callLater(_AGAIN, self._look)  # it may break
             return
         self._late = True
         Deferred.fromCoroutine(self._tell_all()).addErrback(

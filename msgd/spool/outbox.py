@@ -90,14 +90,22 @@ class Outbox:
     @property
     def idle(self) -> bool:
         """Nothing hangs on it."""
-        return not (self.link or not self.backlog.idle or self._fleeting or self._connecting or self._retry)
+        return not (
+            self.link or not self.backlog.idle or self._fleeting.waiting or self._connecting or self._retry
+        )
 
     # -- what comes ----------------------------------------------------------------------------
 
     def keep(self, entry: LinkEntry) -> None:
         """A message that is kept."""
+        link = self.link
+        if self._flows(link) and not link.congested and link.takes(entry.raw):
+            self.backlog.add(entry, sent=True)
+            self._give(link, entry)
+            return
         self.backlog.add(entry)
-        self.notices.waits(entry.raw if self.link is None else None)
+        if link is None:
+            self.notices.waits(entry.raw)
         self._go_on()
 
     def pass_on(self, id: int, stanza: Stanza) -> None:
@@ -120,7 +128,7 @@ class Outbox:
             link is not None
             and link.sends
             and self.backlog.sent
-            and not self._fleeting
+            and not self._fleeting.waiting
             and not self._suspicion.upto
         )
 
@@ -163,7 +171,7 @@ class Outbox:
 
     def _connected(self, _: object) -> None:
         self._connecting = False
-        if self.link is None and (self.backlog.count or self._fleeting):
+        if self.link is None and (self.backlog.count or self._fleeting.waiting):
             self._try_later()  # it broke at once
 
     def _not_connected(self, failure: Any) -> None:
@@ -177,7 +185,7 @@ class Outbox:
             return  # the other side made one meanwhile
         self.failures += 1
         self._failed_at = self._clock.seconds()
-        while self._fleeting:
+        while self._fleeting.waiting:
             self._give_back(self._fleeting.take(), self._error())
         if self.backlog.count:
             if (
@@ -226,7 +234,9 @@ class Outbox:
             self.failures += 1
         else:
             self.failures = 0
-        if self.backlog.count or self._fleeting:
+        if self.backlog.count or self._fleeting.waiting:
+            if self.backlog.count:
+                self.notices.waits()
             self._failed_at = self._clock.seconds() - _REST
             self._try_later()
         else:
@@ -252,7 +262,7 @@ class Outbox:
             entry = backlog.first
             if self._suspicion.upto and not self._suspicion.allows(entry, bool(backlog.under_way())):
                 return
-            if self._fleeting and (entry is None or self._fleeting.first < entry.id):
+            if self._fleeting.waiting and (entry is None or self._fleeting.first < entry.id):
                 self._send_fleeting(link, self._fleeting.take())
                 continue
             if entry is None or link.congested:
@@ -267,6 +277,9 @@ class Outbox:
             self._return(entry, too_large(link))
             self._queue.acknowledged(entry)
             return
+        self._give(link, entry)
+
+    def _give(self, link: Link, entry: LinkEntry) -> None:
         link.send_kept(entry)
         if link.management is None:
             self._queue.prove_soon(link, entry)
