@@ -11,6 +11,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from msgd.routing.stream_management import (
+    MODULO,
     NAMESPACE,
     REQUEST,
     Kept,
@@ -32,6 +33,8 @@ _MOST_BYTES: Final = 1024 * 1024
 #: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. Half of
 #: the time after which the queue writes what is not acknowledged: live talk between servers needs no disk.
 _GATHER: Final = 0.01
+#: Stanzas that are enough for a request at once.
+_ENOUGH: Final = 16
 
 
 class LinkManagement:
@@ -149,18 +152,25 @@ class LinkManagement:
 
     def ask(self) -> None:
         """Ask for an acknowledgement, soon: of what is sent until then too."""
-        link = self.link
-        if link is not None and not self.state.requested and self._asking is None:
+        link, state = self.link, self.state
+        if link is None or state.requested:
+            return
+        if (state.sent - state.requested_at) % MODULO >= _ENOUGH:
+            self._request(link)
+        elif self._asking is None:
             self._asking = link.owner.clock.callLater(_GATHER, self._ask_now)
 
     def _ask_now(self) -> None:
         self._asking = None
-        state, link = self.state, self.link
-        if link is not None and not state.requested and state.queue is not None:
-            state.requested = True
-            state.requested_at = state.sent
-            state.awaiting_since = link.owner.clock.seconds()
-            link.transport.append(REQUEST)
+        if self.link is not None and not self.state.requested and self.state.queue is not None:
+            self._request(self.link)
+
+    def _request(self, link: Link) -> None:
+        state = self.state
+        state.requested = True
+        state.requested_at = state.sent
+        state.awaiting_since = link.owner.clock.seconds()
+        link.transport.append(REQUEST)
 
     def waits_since(self) -> float | None:
         """Since when an answer is owed."""

@@ -72,7 +72,7 @@ class Talk:
                 self.juliet.data_received(b"<a xmlns='urn:xmpp:sm:3' h='%d'/>" % (number + 1))
 
 
-def _counted(work: Callable[[], None]) -> Counter[str]:
+def counted(work: Callable[[], None]) -> Counter[str]:
     """How often each function of msgd was called by `work`, and how often anything else in Python was."""
     calls: Counter[str] = Counter()
 
@@ -109,7 +109,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_calls_for_one_message(with_spool: World, managed: bool, most: int) -> None:
     talk = Talk(with_spool, managed)
     talk.go_on(range(10))  # caches fill
-    calls = _counted(lambda: talk.go_on(range(10, 10 + _MESSAGES)))
+    calls = counted(lambda: talk.go_on(range(10, 10 + _MESSAGES)))
     for name, count in calls.most_common(80):
         print(f"{count / _MESSAGES:6.2f} {name}")
     total = calls.total() / _MESSAGES

@@ -25,7 +25,7 @@ from msgd.storage.sqlite import SqliteDatabase
 from msgd.wire.jid import JID
 from tests.negotiation.scram_client import ScramClient
 from tests.storage.turns import Turns
-from tests.work.test_calls import _counted
+from tests.work.test_calls import counted
 
 #: Python functions.
 _CALLS = 470
@@ -145,7 +145,7 @@ def test_one_login(server: Server) -> None:
     assert look_ups is not None
     commands: list[str] = []
     look_ups._driver.set_trace_callback(commands.append)
-    ours = _counted(lambda: log_in(range(5, _ACCOUNTS)))
+    ours = counted(lambda: log_in(range(5, _ACCOUNTS)))
     logins = _ACCOUNTS - 5
     for name in [name for name in ours if name.startswith(("scram_client.", "test_login."))]:
         del ours[name]
