@@ -8,6 +8,7 @@ and knows the id, which nobody was told but on that stream, has them all again.
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from msgd.routing.stream_management import (
@@ -33,8 +34,10 @@ _MOST_BYTES: Final = 1024 * 1024
 #: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. Half of
 #: the time after which the queue writes what is not acknowledged: live talk between servers needs no disk.
 _GATHER: Final = 0.01
-#: Stanzas that are enough for a request at once.
+#: Stanzas that are enough for a request at once, and for one while others are not answered yet: a peer that
+#: answers when it is safe takes its time, and what is sent meanwhile should not wait for twice that.
 _ENOUGH: Final = 16
+_MORE: Final = 64
 
 
 class LinkManagement:
@@ -46,6 +49,7 @@ class LinkManagement:
         self.id = ""
         self.state = StreamManagement("", False, self._answer)
         self._asking: Any = None
+        self._requests: deque[int] = deque()  # not answered: what had been sent at each of them
         #: Domains and pairs of the link, for who resumes it, and the pair with which it began.
         self.domains = link.domains
         self.pairs = link.pairs
@@ -106,6 +110,7 @@ class LinkManagement:
             raw = sent if isinstance(sent, bytes) else sent.raw
             self.link.transport.write(to_server(raw))
         self.state.requested = False
+        self._requests.clear()
         if self.state.queue:
             self.ask()
 
@@ -120,7 +125,7 @@ class LinkManagement:
             if handled is None:
                 raise StreamError("bad-format", "h is no number")
             self._acknowledge(handled)
-            self.state.requested = False
+            self._answered(handled)
             link = self.link
             if link is not None:
                 if self.state.queue is not None and self.state.sent != self.state.requested_at:
@@ -153,24 +158,38 @@ class LinkManagement:
     def ask(self) -> None:
         """Ask for an acknowledgement, soon: of what is sent until then too."""
         link, state = self.link, self.state
-        if link is None or state.requested:
+        if link is None:
             return
-        if (state.sent - state.requested_at) % MODULO >= _ENOUGH:
-            self._request(link)
-        elif self._asking is None:
+        if (state.sent - state.requested_at) % MODULO >= (_MORE if state.requested else _ENOUGH):
+            self._note_request(link)
+            link.transport.write(REQUEST)
+        elif self._asking is None and not state.requested:
             self._asking = link.owner.clock.callLater(_GATHER, self._ask_now)
 
     def _ask_now(self) -> None:
         self._asking = None
         if self.link is not None and not self.state.requested and self.state.queue is not None:
-            self._request(self.link)
+            self._note_request(self.link)
+            self.link.transport.append(REQUEST)
 
-    def _request(self, link: Link) -> None:
+    def _note_request(self, link: Link) -> None:
         state = self.state
-        state.requested = True
+        if not state.requested:
+            state.requested = True
+            state.awaiting_since = link.owner.clock.seconds()
         state.requested_at = state.sent
-        state.awaiting_since = link.owner.clock.seconds()
-        link.transport.append(REQUEST)
+        self._requests.append(state.sent)
+
+    def _answered(self, handled: int) -> None:
+        """One request is answered, or several: who answers when it is safe may do so for all of them."""
+        requests = self._requests
+        if requests:
+            requests.popleft()
+        while requests and (handled - requests[0]) % MODULO < MODULO // 2:
+            requests.popleft()
+        self.state.requested = bool(requests)
+        if requests and self.link is not None:
+            self.state.awaiting_since = self.link.owner.clock.seconds()
 
     def waits_since(self) -> float | None:
         """Since when an answer is owed."""

@@ -16,6 +16,7 @@ from tests.links.world import Someone, World
 OURS = ("a.example", "a2.example", "a3.example")
 _ENABLED = b"<enabled xmlns='urn:xmpp:sm:3' id='the-link' resume='true'/>"
 _ACK = re.compile(rb"<a xmlns='urn:xmpp:sm:3' h='(\d+)'/>")
+_REQUEST = b"<r xmlns='urn:xmpp:sm:3'/>"
 Listens = Callable[..., Listening]
 
 
@@ -535,3 +536,27 @@ def test_a_peer_that_forgets_the_pairs_of_a_link(
     assert b"<resume " not in stream.before(b"<enable ")
     stream.send(_ENABLED.replace(b"the-link", b"another"))
     assert stream.until(BODY) == b"two"
+
+
+def test_acknowledgements_are_asked_for_while_others_are_owed(
+    listen: Listens, server: Msgd, romeos: list[Someone]
+) -> None:
+    """A peer that answers when it is safe takes its time; what is sent meanwhile is asked for as well."""
+    stream = managed(listen("b.example", behind=DIALBACK + SM), romeos)
+    stream.until(_REQUEST)
+    for number in range(198):
+        romeos[0].says("x@b.example", str(number))
+    for _ in range(3):  # behind 64, 128 and 192
+        stream.until(_REQUEST)
+    until_waiting(server, count=200)
+    # One answer may be for several requests, and for a part of what was sent.
+    stream.send(b"<a xmlns='urn:xmpp:sm:3' h='150'/>")
+    until_waiting(server, count=50)
+    stream.send(b"<a xmlns='urn:xmpp:sm:3' h='200'/>" * 2)
+    until_waiting(server)
+    # Nothing is owed any more, so it is not left.
+    server.advance(61)
+    server.advance(6)
+    romeos[0].says("x@b.example", "the last")
+    while stream.until(BODY) != b"the last":
+        pass

@@ -22,7 +22,7 @@ __all__ = ["with_spool", "world"]  # fixtures
 
 _MESSAGES = 50
 #: Sent to another server, and its acknowledgement; received from there.
-_SENT = 73
+_SENT = 74
 _RECEIVED = 52
 THERE = JID.parse("there.example")
 
