@@ -23,7 +23,10 @@ def _picture(server: Msgd) -> dict[str, object]:
     """What is to be seen of a process from outside."""
     process = Path(f"/proc/{server.pid}")
     lines = (line.partition(":\t") for line in (process / "status").read_text().splitlines())
-    files = (str(link.readlink()) for link in (process / "fd").iterdir())
+    opened = [str(link.readlink()) for link in (process / "fd").iterdir()]
+    # How many threads have opened the database by now is a matter of time.
+    database = {file for file in opened if "/msgd.sqlite" in file}
+    files = [*database, *(file for file in opened if file not in database)]
     return {
         **{name: value for name, _, value in lines if name in _KEPT},
         "files": sorted(re.sub(r"\[\d+\]", "", file).replace(str(server.data), "") for file in files),

@@ -137,8 +137,8 @@ def _limited(part: str, name: str) -> str:
 
 
 def _parse(text: str) -> JID:
-    plain = _PLAIN.fullmatch(text)
-    if plain is not None and len(text) <= LONGEST_PART:
+    plain = _PLAIN.fullmatch(text) if len(text) <= LONGEST_PART else None
+    if plain is not None:
         local, domain, resource = plain.groups("")
         return JID.make(local, domain, resource)
     # The first "/" ends the rest, then the first "@" ends the localpart (RFC 7622 §3.1).
