@@ -35,14 +35,20 @@ class ConsoleClient:
             while b"\n" in buffer:
                 line, _, buffer = buffer.partition(b"\n")
                 yield line
-            received = self._socket.recv(65536)
+            try:
+                received = self._socket.recv(65536)
+            except ConnectionError:
+                return  # killed while it was asked
             if not received:
                 return
             buffer += received
 
     def send(self, line: str) -> None:
-        """Send a line without waiting for an answer."""
-        self._socket.sendall(line.encode() + b"\n")
+        """Send a line without waiting for an answer. Raises NoConsole."""
+        try:
+            self._socket.sendall(line.encode() + b"\n")
+        except ConnectionError:
+            raise NoConsole("the server hung up") from None
 
     def answers(self) -> Iterator[dict[str, Any]]:
         """What the server says, until it hangs up: answers, and lines of commands that go on."""
@@ -50,7 +56,7 @@ class ConsoleClient:
             yield json.loads(line[line.index(b"{") :])
 
     def ask(self, line: str) -> dict[str, Any]:
-        """Run a command: {'ok': True, 'rows' or 'text': …} or {'ok': False, 'error': …}."""
+        """Run a command: {'ok': True, 'rows' or 'text': …} or {'ok': False, 'error': …}. Raises NoConsole."""
         self.send(line)
         for answer in self.answers():
             if "ok" in answer:
