@@ -166,6 +166,9 @@ def test_a_link_is_resumed_with_all_its_pairs(callers: Calls, romeos: list[Someo
     id = enable(stream)
     stream.send(message("x@b.example", romeos[0].bare, "one") + message("x@c.example", romeos[0].bare, "two"))
     assert [romeos[0].hears(), romeos[0].hears()] == ["one", "two"]
+    # What he has heard counts when it is known to be safe, and that takes a moment.
+    stream.send(b"<r xmlns='urn:xmpp:sm:3'/>")
+    stream.until(b"<a xmlns='urn:xmpp:sm:3' h='2'/>")
     stream.close()
     stream = callers()
     stream.send(f"<resume xmlns='urn:xmpp:sm:3' previd='{id}' h='0'/>".encode())
