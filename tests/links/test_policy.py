@@ -18,7 +18,6 @@ OURS, THEIRS, OTHERS = "a.example", "b.example", "c.example"
 _BURST = 4 * 1024 * 1024
 _numbers = itertools.count(1)
 
-
 _SET = ("federation.allow", "federation.block", "federation.dialback", "federation.bytes_per_second")
 
 
