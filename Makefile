@@ -1,12 +1,14 @@
 # make run    a working server for localhost: environment in .venv, data in ./data
 # make demo   the promise, shown in ten seconds
-# make test   the whole suite (ARGS='tests/wire -k jid' for a part of it)
+# make test   the whole suite, shared by a process for each core (ARGS='tests/wire -k jid' for a part, in one process)
 # make lint   ruff and mypy --strict
 # make conf   writes conf/msgd.toml from the options that the code declares
 
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
+# The tests wait for other processes most of the time; more than four of them and limits of time get tight.
+WHOLE = --numprocesses auto --maxprocesses 4 --dist worksteal
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run demo test lint conf clean
@@ -18,7 +20,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/msgd demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),$(WHOLE))
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
