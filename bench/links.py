@@ -1,162 +1,134 @@
 """What a message over a link costs: CPU of both servers, for pairs of msgd, Prosody and ejabberd.
 
-`python -m bench.links [msgd prosody ejabberd] [--messages 10000]`, as root for the others, which ask DNS on
-port 53 only. Chat from users of one server to users of the other, each with so many messages on their way.
+`python -m bench.links [msgd prosody ejabberd] [--repeat 3] [--seconds 5]`, as root for the others, which ask
+DNS on port 53 only. The load generator's own chat, changed by `links.patch` so that each pair has one of its
+users on either server. Prints a table: medians, and the quotients with the least and the most.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import select
+import json
+import shutil
+import statistics
+import subprocess
+import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
-from tests.harness import Msgd
+from bench.tools import folder
 from tests.links.peers import Ejabberd, Peer, Prosody
-from tests.links.world import Hosted, Someone, World
+from tests.links.world import Hosted, World
 
-_TICK = os.sysconf("SC_CLK_TCK")
-_BODY = "x" * 100
-#: Pairs of users, and messages of each that are on their way at a time.
-_LOADS = [(50, 1), (1, 1), (1, 20), (50, 20)]
-_MOST_PAIRS = max(pairs for pairs, _ in _LOADS)
+_PATCH: Final = Path(__file__).with_name("links.patch")
+_OURS: Final = "msgd"
+_USERS: Final = 400
+#: What the table calls a load, and the words for it.
+_PLAIN: Final = {
+    "200 pairs, one on its way": "--n 200 --window 1",
+    "10 pairs, one on its way": "--n 10 --window 1",
+    "50 pairs, twenty on their way": "--n 50 --window 20",
+    "500 messages a second": "--n 200 --rate 500",
+}
+_LOADS: Final = _PLAIN | {
+    f"with stream management: {name}": f"{words} --sm" for name, words in _PLAIN.items()
+}
+_FAULTS: Final = ("lost", "misordered", "error_replies")
 
 
-def _server(world: World, kind: str, domain: str) -> Hosted:
-    people = [f"u{number}" for number in range(_MOST_PAIRS)]
-    server: Hosted
+def build(directory: Path) -> Path:
+    """The load generator for two servers. Raises NoTools, CalledProcessError."""
+    tools = folder()
+    shutil.copy(tools / "xload.c", directory)
+    subprocess.run(["git", "apply", str(_PATCH)], cwd=directory, check=True)
+    subprocess.run(["make", "-s", "-f", str(tools / "Makefile"), "xload"], cwd=directory, check=True)
+    return directory / "xload"
+
+
+def _start(world: World, kind: str, side: int) -> Hosted:
+    """One of two servers; users with even numbers are on the first."""
+    domain = f"{'ab'[side]}.example"
+    people = [f"u{number:05d}" for number in range(side, _USERS, 2)]
+    if kind == _OURS:
+        return world.msgd(domain, people, ["limits.first_contacts = 0"])
     Peer.quiet = True
-    if kind == "msgd":
-        server = world.msgd(domain, people, ["limits.first_contacts = 0"])
-    else:
-        server = (Prosody if kind == "prosody" else Ejabberd)(world, domain, people)
-        server.start()
+    server = (Prosody if kind == "prosody" else Ejabberd)(world, domain, people)
+    server.start()
     return server
 
 
-def _cpu(server: Hosted) -> float:
-    """Seconds that the server's process has used."""
-    assert isinstance(server, Msgd | Prosody | Ejabberd) and server.process is not None
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+def _run(program: Path, words: str, servers: list[Hosted], seconds: float) -> float:
+    """CPU µs for each message, of both. Raises OSError for messages that were lost, say."""
+    here, there = servers
+    command = [
+        str(program), "chat", *words.split(), "--duration", str(seconds), "--host", "127.0.0.1",
+        "--domain", here.domain, "--port", str(here.address()[1]), "--server-pid", str(_pid(here)),
+        "--to-domain", there.domain, "--to-port", str(there.address()[1]), "--to-pid", str(_pid(there)),
+        "--to-full", "--password", "secret", "--mech", "SCRAM-SHA-1",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    found: dict[str, Any] = json.loads(lines[-1]) if lines else {"error": done.stderr[-300:]}
+    faults = {name: found.get(name) for name in ("error", *_FAULTS) if found.get(name)}
+    if faults:
+        raise OSError(f"{words}: {faults}")
+    return float(found["cpu_us_per_msg"]) + float(found["to_cpu_us_per_unit"])
 
 
-class Client:
-    """A client that parses nothing: what it does between two messages pushes the servers out of the caches.
-
-    Takes the place of the parser of somebody who has logged in; counts messages, and acknowledges them.
-    """
-
-    def __init__(self, person: Someone) -> None:
-        assert person.actor.connection is not None
-        self.address = person.full
-        self._actor = person.actor
-        self._connection = person.actor.connection
-        self._connection.reader = self  # type: ignore[assignment]  # it has what a connection calls
-        self._rest = b""
-        self._messages = 0
-        self._fed = False
-        if person.actor.role.managed:
-            self._actor.acknowledge()  # perhaps that was asked for already
-
-    def fileno(self) -> int:
-        """Of its socket."""
-        return self._connection.socket.fileno()
-
-    def feed(self, data: bytes) -> None:
-        """What came; see `StreamReader.feed`."""
-        self._fed = True
-        data = self._rest + data
-        cut = data.rfind(b">") + 1
-        self._rest = data[cut:]
-        count = data.count(b"</message>", 0, cut)
-        self._messages += count
-        self._actor.received += count
-        if b"<r " in data[:cut]:
-            self._actor.acknowledge()
-
-    def hears(self) -> int:
-        """Reads what has come; how many messages are in it."""
-        self._fed = False
-        self._connection.wait(lambda: self._fed)
-        count, self._messages = self._messages, 0
-        return count
-
-    def says(self, text: bytes) -> None:
-        """Send."""
-        self._connection.write(text)
+def _pid(server: Hosted) -> int:
+    process: Any = getattr(server, "process", None)
+    if process is None:
+        raise OSError(f"the server of {server.domain} does not run")
+    pid: int = process.pid
+    return pid
 
 
-class Pair:
-    """Somebody on one server writes to somebody on the other, who reads."""
-
-    def __init__(self, servers: list[Hosted], number: int, managed: bool) -> None:
-        self._sender, self.recipient = (
-            Client(Someone(server, f"u{number}", managed).arrives()) for server in servers
-        )
-        to = self.recipient.address
-        self._message = f"<message to='{to}' type='chat' id='m'><body>{_BODY}</body></message>".encode()
-
-    def says(self, count: int) -> None:
-        """So many messages."""
-        self._sender.says(self._message * count)
-
-
-def _run(servers: list[Hosted], pairs: list[Pair], count: int, window: int) -> list[float]:
-    """CPU µs for each of `count` messages, of both servers; each pair has `window` on their way."""
-    before = [_cpu(server) for server in servers]
-    said = heard = 0
-    with select.epoll() as ready:
-        by_descriptor = {pair.recipient.fileno(): pair for pair in pairs}
-        for descriptor, pair in by_descriptor.items():
-            ready.register(descriptor, select.EPOLLIN)
-            pair.says(window)
-            said += window
-        while heard < said:
-            for descriptor, _ in ready.poll():
-                pair = by_descriptor[descriptor]
-                came = pair.recipient.hears()
-                heard += came
-                more = min(came, max(0, count - said))
-                if more:
-                    pair.says(more)
-                    said += more
-    return [(_cpu(server) - b) * 1e6 / said for server, b in zip(servers, before, strict=True)]
-
-
-def measure(kind: str, count: int, managed: bool) -> Iterator[str]:
-    """Lines of a table."""
+def measure(program: Path, kind: str, seconds: float) -> Iterator[tuple[str, float]]:
+    """Each load, and what it cost a pair of such servers."""
     with tempfile.TemporaryDirectory() as directory:
         world = World(Path(directory))
         try:
-            servers = [_server(world, kind, f"{name}.example") for name in ("a", "b")]
-            everybody = [Pair(servers, number, managed) for number in range(_MOST_PAIRS)]
-            _run(servers, everybody, 2000, 1)
-            for pairs, window in _LOADS:
-                ours, theirs = _run(servers, everybody[:pairs], count, window)
-                yield (
-                    f"| {kind}{', with stream management' if managed else ''} | {pairs} | {window} "
-                    f"| {ours:.0f} | {theirs:.0f} | {ours + theirs:.0f} |"
-                )
+            servers = [_start(world, kind, side) for side in (0, 1)]
+            for name, words in _LOADS.items():
+                yield name, _run(program, words, servers, seconds)
         finally:
             world.close()
+
+
+def _row(name: str, kinds: list[str], figures: dict[str, list[float]]) -> str:
+    cells = [name, *(f"{statistics.median(figures[kind]):.0f}" for kind in kinds)]
+    others = [kind for kind in kinds if kind != _OURS]
+    if others and _OURS in kinds:
+        best = min(others, key=lambda kind: statistics.median(figures[kind]))
+        quotients = [ours / theirs for ours, theirs in zip(figures[_OURS], figures[best], strict=True)]
+        middle = statistics.median(quotients)
+        cells.append(f"{middle:.2f} ({min(quotients):.2f} to {max(quotients):.2f})")
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kinds", nargs="*", default=["msgd", "prosody", "ejabberd"])
-    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("kinds", nargs="*", help="msgd, prosody, ejabberd; without: all of them")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5)
     arguments = parser.parse_args()
-    print(
-        "| server | pairs | on their way | sender's µs | recipient's µs | both |\n|---|---|---|---|---|---|"
-    )
-    for kind in arguments.kinds or ["msgd", "prosody", "ejabberd"]:
-        for managed in (False, True):
-            for line in measure(kind, arguments.messages, managed):
-                print(line, flush=True)
+    kinds = arguments.kinds or [_OURS, "prosody", "ejabberd"]
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as directory:
+        program = build(Path(directory))
+        for number in range(arguments.repeat):
+            for kind in kinds if number % 2 == 0 else reversed(kinds):
+                for name, cost in measure(program, kind, arguments.seconds):
+                    figures[name][kind].append(cost)
+                    print(f"{number + 1}: {kind}, {name}: {cost:.0f}", file=sys.stderr, flush=True)
+    print(f"| users and load | {' | '.join(kinds)} | msgd / best |")
+    print("|---" * (len(kinds) + 2) + "|")
+    for name, row in figures.items():
+        print(_row(name, kinds, row))
 
 
 if __name__ == "__main__":

@@ -268,10 +268,11 @@ class Links(LinkDoor):
                 self._rates[domain] = RateLimit(rate, max(_BURST, rate), self._reactor.seconds())
             link.transport.rate_limit = self._rates[domain]
 
-    def acknowledged(self, kept: Kept) -> None:
-        """A peer has a message."""
-        if isinstance(kept, LinkEntry):
-            self.queue.acknowledged(kept)
+    def acknowledged(self, kept: Iterable[Kept]) -> None:
+        """A peer has these messages."""
+        for entry in kept:
+            if isinstance(entry, LinkEntry):
+                self.queue.acknowledged(entry)
 
     def undelivered(self, raw: bytes) -> None:
         """A stanza that nobody keeps never arrived: who asked something learns it."""
@@ -326,6 +327,7 @@ class Links(LinkDoor):
         now = self._reactor.seconds()
         idle = self._config.federation.idle
         for link in list(self.links):
+            link.look(now)
             management = link.management
             since = (management or link.proof_of_arrival).waits_since()
             if since is not None and now - since > _UNRESPONSIVE:

@@ -8,14 +8,13 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from msgd.negotiation.link_outcome import LinkFault
-from msgd.wire.border import SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.remote_error import remote_error
-from msgd.wire.xml import STREAM_NAMESPACE
+from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE
 from msgd.wire.xmlstream import Frame, Header, Limits, LinkStream
 
-_STANZAS: Final = frozenset(f"{SERVER_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
+_STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
 _END: Final = b"</stream:stream>"
 #: Elements that may come before they are asked for.
 _MOST_AHEAD: Final = 100

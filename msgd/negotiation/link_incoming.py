@@ -20,14 +20,14 @@ from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.stream_limits import announced, stream_limits
-from msgd.wire.xml import STREAM_NAMESPACE, escape, parse, text_of
+from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape, parse, text_of
 from msgd.wire.xmlstream import Header, LinkStream
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 _BIDI: Final = "urn:xmpp:bidi"
 _BIDI_FEATURE: Final = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 SM_FEATURE: Final = "<sm xmlns='urn:xmpp:sm:3'/>"
-_STANZAS: Final = frozenset(f"{SERVER_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
+_STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
 
 
 class IncomingNegotiation(StrangerStream):

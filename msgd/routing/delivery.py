@@ -47,16 +47,15 @@ def deliver_message(router: Router, account: LiveAccount, stanza: Stanza, receip
     assert to is not None  # the router asks only for stanzas with an address
     if not _SUSPECT.isdisjoint(stanza.children):
         stanza = without_forgeries(account, stanza)
+    session = account.sessions.get(to.resource)
+    if session is not None:
+        return _send(router, account, stanza, receipt, [session])
     # RFC 6121 §5.2.2: an unknown type is 'normal'.
     kind = stanza.type if stanza.type in _MESSAGE_TYPES else "normal"
-    if to.resource:
-        session = account.sessions.get(to.resource)
-        if session is not None:
-            return _send(router, account, stanza, receipt, [session])
-        if kind != "chat":
-            if kind != "error":
-                router.fail(stanza, StanzaError("service-unavailable"))
-            return False
+    if to.resource and kind != "chat":
+        if kind != "error":
+            router.fail(stanza, StanzaError("service-unavailable"))
+        return False
     if kind == "error":
         router.note("message-returned", account, stanza)
         return False

@@ -7,6 +7,7 @@ pairs of domains for which it was accepted (one way, or both: XEP-0288). Stream 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
@@ -16,17 +17,17 @@ from msgd.routing.link_management import LinkManagement
 from msgd.routing.link_proof import Proof
 from msgd.routing.link_stanza import accepted
 from msgd.routing.stream_management import Kept, Receipt
-from msgd.wire.border import DIALBACK_NAMESPACE, SERVER_NAMESPACE, to_server
+from msgd.wire.border import DIALBACK_NAMESPACE, to_server
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.remote_error import remote_error
 from msgd.wire.stanza import Stanza
-from msgd.wire.xml import STREAM_NAMESPACE, escape
+from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape
 from msgd.wire.xmlstream import Header, LinkStream
 
 _log = Logger("msgd.link")
-_KINDS: Final = {f"{SERVER_NAMESPACE} {kind}": kind for kind in ("message", "presence", "iq")}
+_KINDS: Final = {f"{CLIENT_NAMESPACE} {kind}": kind for kind in ("message", "presence", "iq")}
 _SM: Final = "urn:xmpp:sm:3 "
 _END: Final = b"</stream:stream>"
 #: Bytes waiting for the socket from which on no more messages are taken out of the queue for it.
@@ -53,8 +54,8 @@ class Owner(Protocol):
     def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
         """One more pair of domains. Raises StreamError where that is not allowed any more."""
 
-    def acknowledged(self, kept: Kept) -> None:
-        """The peer has it."""
+    def acknowledged(self, kept: Iterable[Kept]) -> None:
+        """The peer has these."""
 
     def pinged(self, id: str, theirs: JID, proof: Proof) -> None:
         """A ping goes to `theirs`: when its answer comes, `proof` is told."""
@@ -104,7 +105,9 @@ class Link:
         self.proof = proof
         self.largest = largest
         self.since: float = owner.clock.seconds()
+        #: When stanzas were last seen to have gone either way, and how many those were; see `look`.
         self.last_used = self.since
+        self._seen = 0
         #: Domains from which stanzas are taken, and pairs (ours, theirs) for which they are sent.
         self.domains: set[str] = set()
         self.pairs: set[tuple[JID, JID]] = set()
@@ -156,6 +159,12 @@ class Link:
         """The domains that its peer is the server of."""
         return {*self.domains, *(theirs for _, theirs in self.pairs)}
 
+    def look(self, now: float) -> None:
+        """Called now and then: whether it was used since. To note each time costs more than it tells."""
+        if self.received + self.sent != self._seen:
+            self._seen = self.received + self.sent
+            self.last_used = now
+
     @property
     def sends(self) -> bool:
         """Whether stanzas may be written to it now."""
@@ -194,12 +203,13 @@ class Link:
             self.fail(error)
             return
         self.received += 1
-        self.last_used = self.owner.clock.seconds()
         management = self.management
-        receipt = management.receipt() if management is not None and kind == "message" else None
+        if management is None:
+            self.owner.arrived(stanza, None)
+            return
+        receipt = management.receipt() if kind == "message" else None
         self.owner.arrived(stanza, receipt)
-        if management is not None:
-            management.count(receipt)
+        management.state.count(receipt)
 
     def _other_element(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
         if name.startswith(_SM):
@@ -236,9 +246,13 @@ class Link:
 
     def send(self, raw: bytes) -> None:
         """Send a stanza that nobody keeps; `raw` as for a client."""
-        if self.management is not None:
-            self.management.push(raw)
-        self._write(raw)
+        management = self.management
+        if management is not None:
+            management.state.push(raw)
+        self.sent += 1
+        self.transport.write(to_server(raw))
+        if management is not None:
+            management.ask()
         self._check_stuck()
 
     def _check_stuck(self) -> None:
@@ -247,18 +261,15 @@ class Link:
 
     def send_kept(self, kept: Kept) -> None:
         """Send a message that the queue keeps until the peer has it."""
-        if self.management is not None:
-            self.management.state.push(kept)
+        management = self.management
+        if management is not None:
+            management.state.push(kept)
         else:
             self.proof_of_arrival.add(kept)
-        self._write(kept.raw)
-
-    def _write(self, raw: bytes) -> None:
         self.sent += 1
-        self.last_used = self.owner.clock.seconds()
-        self.transport.write(to_server(raw))
-        if self.management is not None:
-            self.management.ask()
+        self.transport.write(to_server(kept.raw))
+        if management is not None:
+            management.ask()
 
     def send_ping(self, id: str) -> None:
         """Ask for a sign that the peer has taken what was sent (XEP-0199 §4.2); see `Proof`."""
@@ -270,7 +281,7 @@ class Link:
                     "<ping xmlns='urn:xmpp:ping'/></iq>"
                 ).encode()
                 if self.management is not None:  # switched on behind what was sent
-                    self.management.push(raw)
+                    self.management.state.push(raw)
                 self.transport.write(raw)
                 return
 

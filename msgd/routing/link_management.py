@@ -15,7 +15,6 @@ from msgd.routing.stream_management import (
     MODULO,
     NAMESPACE,
     REQUEST,
-    Kept,
     Receipt,
     StreamManagement,
     counter,
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 #: those with which a link is given up, as what nobody keeps fills it.
 _MOST: Final = 1000
 _MOST_BYTES: Final = 1024 * 1024
-#: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. Half of
-#: the time after which the queue writes what is not acknowledged: live talk between servers needs no disk.
+#: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. A tenth
+#: of the time after which the queue writes what is not acknowledged: live talk between servers needs no disk.
 _GATHER: Final = 0.01
 #: Stanzas that are enough for a request at once, and for one while others are not answered yet: a peer that
 #: answers when it is safe takes its time, and what is sent meanwhile should not wait for twice that.
@@ -139,21 +138,11 @@ class LinkManagement:
         if done is None:
             raise too_high(handled, self.state.sent)
         if self.link is not None:
-            for sent in done:
-                if not isinstance(sent, bytes):
-                    self.link.owner.acknowledged(sent)
+            self.link.owner.acknowledged([sent for sent in done if not isinstance(sent, bytes)])
 
     def receipt(self) -> Receipt:
         """For a message that the peer sent."""
         return Receipt(self.state.settled)
-
-    def count(self, receipt: Receipt | None) -> None:
-        """The peer's next stanza was taken."""
-        self.state.count(receipt)
-
-    def push(self, sent: bytes | Kept) -> None:
-        """A stanza goes to the peer."""
-        self.state.push(sent)
 
     def ask(self) -> None:
         """Ask for an acknowledgement, soon: of what is sent until then too."""

@@ -81,16 +81,16 @@ class Proof:
             return
         self.ping = ""
         self._answers, self._silent = True, False
-        for _ in range(min(self._covered, len(self.unproven))):
-            self._arrived()
+        self._arrived(min(self._covered, len(self.unproven)))
         if self.unproven:
             self._ask_soon()
         self._link.owner.has_room(self._link)
 
-    def _arrived(self) -> None:
-        kept = self.unproven.popleft()
-        self._size -= len(kept.raw)
-        self._link.owner.acknowledged(kept)
+    def _arrived(self, count: int) -> None:
+        """So many of the first."""
+        arrived = [self.unproven.popleft() for _ in range(count)]
+        self._size -= sum([len(kept.raw) for kept in arrived])
+        self._link.owner.acknowledged(arrived)
 
     # -- the kernel ----------------------------------------------------------------------------
 
@@ -110,6 +110,5 @@ class Proof:
             left -= len(kept.raw)
             doubtful += 1
         self._covered -= min(self._covered, len(self.unproven) - doubtful)
-        while len(self.unproven) > doubtful:
-            self._arrived()
+        self._arrived(len(self.unproven) - doubtful)
         self._link.owner.has_room(self._link)

@@ -6,14 +6,10 @@ Source: RFC 6120 §8.1.1.2, §8.1.2.2, §4.7.4; proved by rfc6120/08.1.2.2-addre
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Final
 
-from msgd.wire.border import SERVER_NAMESPACE, to_client
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID, JIDError
-from msgd.wire.stanza import Stanza
-
-_PREFIX: Final = len(SERVER_NAMESPACE)
+from msgd.wire.stanza import STARTS, Stanza
 
 
 def accepted(
@@ -44,19 +40,11 @@ def accepted(
         raise StreamError("improper-addressing", "'to' is no address") from None
     if not is_ours(recipient.domain):
         raise StreamError("host-unknown", "this server is not responsible for that domain")
-    stanza = Stanza(kind, to_client(raw), attributes, _renamed(children), recipient, from_)
-    if stanza.lang is not None:
-        lang = b""
+    stanza = Stanza(kind, raw, attributes, children, recipient, from_)
+    inherited = lang if stanza.lang is None else b""
     if from_ != sender:
-        stanza.stamp(b" from='" + from_.attribute + b"'" + lang, from_)
-    elif lang and stanza.raw.startswith(b"<" + kind.encode()):
-        cut = len(kind) + 1
-        stanza.raw = stanza.raw[:cut] + lang + stanza.raw[cut:]
+        stanza.stamp(b" from='" + from_.attribute + b"'" + inherited, from_)
+    elif inherited:
+        start = STARTS[kind]  # a link's stream has no prefixes left
+        stanza.raw = start + inherited + raw[len(start) :]
     return stanza
-
-
-def _renamed(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The expanded names of children; they change their namespace with their stanza."""
-    return tuple(
-        ["jabber:client" + name[_PREFIX:] if name.startswith("jabber:server ") else name for name in names]
-    )

@@ -198,16 +198,21 @@ class Router:
 
         True when `receipt` was taken over. Raises StanzaError.
         """
-        to = stanza.to
+        to, sender = stanza.to, stanza.from_
         if to is not None and to.local and to.domain in self.table.domains:
             account = self.table.ready(to.bare)
             if account is not None:
-                if self.first_contacts.counts(stanza):
-                    self.first_contacts.come(account, stanza)
+                if sender is None or sender.bare not in account.peers:
+                    self._meets(account, stanza)
                 self.routed += 1
                 return self._to_account(account, stanza, receipt)
             # Else it is looked at when the account is there (`_loaded`).
         return self.route(stanza, receipt)
+
+    def _meets(self, account: LiveAccount | None, stanza: Stanza) -> None:
+        """Something comes to an account from elsewhere, perhaps for the first time. Raises StanzaError."""
+        if self.first_contacts.counts(stanza):
+            self.first_contacts.come(account, stanza)
 
     # -- anywhere ------------------------------------------------------------------------------
 
@@ -274,8 +279,7 @@ class Router:
     def _loaded(self, account: LiveAccount | None, stanza: Stanza, receipt: Receipt | None) -> None:
         taken = False
         try:
-            if self.first_contacts.counts(stanza):
-                self.first_contacts.come(account, stanza)
+            self._meets(account, stanza)
             if account is None:
                 self._no_such_account(stanza)
             else:

@@ -28,8 +28,11 @@ class Ids:
 
     def next(self) -> int:
         """A new id."""
-        self.last = max(self.last + 1, int(self._seconds() * 1000) << _SHIFT | getrandbits(_SHIFT - 1))
-        return self.last
+        id = int(self._seconds() * 1000) << _SHIFT | getrandbits(_SHIFT - 1)
+        if id <= self.last:
+            id = self.last + 1
+        self.last = id
+        return id
 
 
 def accepted_at(id: int) -> float:

@@ -104,28 +104,34 @@ class LinkQueue:
     # -- what comes, and goes ------------------------------------------------------------------
 
     def send(self, stanza: Stanza, receipt: Receipt | None) -> bool:
-        """Take a stanza for another server. True when `receipt` was taken over."""
-        assert stanza.to is not None and stanza.from_ is not None  # the router's part
+        """Take a stanza for another server. True when `receipt` was taken over.
+
+        Kept is what would be for an absent recipient, and what is said in rooms.
+        """
+        from_, to, raw = stanza.from_, stanza.to, stanza.raw
+        assert from_ is not None and to is not None  # the router's part
         # A JID equals its text, so that most stanzas need none made.
-        outbox = self._outboxes.get((stanza.from_.domain, stanza.to.domain))
+        outbox = self._outboxes.get((from_.domain, to.domain))
         if outbox is None:
             if len(self._outboxes) >= _MOST_PAIRS:
                 self.fail(stanza, StanzaError("resource-constraint", "too many other servers"))
                 return False
-            outbox = self.outbox(stanza.from_.domain_jid, stanza.to.domain_jid)
-        if not lasting(stanza):
+            outbox = self.outbox(from_.domain_jid, to.domain_jid)
+        if not (kept(stanza) or _is_said_in_a_room(stanza)):
             outbox.pass_on(self.ids.next(), stanza)
             return False
-        options = self.options
+        options, backlog, commit = self.options, outbox.backlog, self._commit
         if (
-            outbox.backlog.count >= options.most_messages
-            or outbox.backlog.size + len(stanza.raw) > options.most_bytes
-            or self._commit.unwritten > _UNWRITTEN
+            backlog.count >= options.most_messages
+            or backlog.size + len(raw) > options.most_bytes
+            or commit.unwritten > _UNWRITTEN
         ):
             self.fail(stanza, StanzaError("resource-constraint", "too much waits for that server"))
             return False
-        entry = LinkEntry(self.ids.next(), outbox.ours, outbox.theirs, stanza.raw, receipt)
-        self._commit.add(entry, awaited=receipt is not None or outbox.link is None)
+        entry = LinkEntry(self.ids.next(), outbox.ours, outbox.theirs, raw, receipt)
+        # On a link the answer of the other server comes before the disk's would, mostly. Who waits for that
+        # has it later where it does not, but the disk is not kept busy with what is delivered.
+        commit.add(entry, outbox.link is None)
         outbox.keep(entry)
         return True
 
@@ -185,14 +191,11 @@ class LinkQueue:
         await self._commit.flushed()
 
 
-def lasting(stanza: Stanza) -> bool:
-    """Whether a stanza is kept for a server that cannot be reached.
+def _is_said_in_a_room(stanza: Stanza) -> bool:
+    """Whether a user says it in a room of another server: that is kept for the server.
 
-    What would be kept for an absent recipient, and what a user says in a room of another server. What rooms
-    send is not: a room has to learn soon that an occupant is gone.
+    What rooms send is not: a room has to learn soon that an occupant is gone.
     """
-    if kept(stanza):
-        return True
     return (
         stanza.kind == "message"
         and stanza.type == "groupchat"

@@ -98,12 +98,14 @@ class Outbox:
 
     def keep(self, entry: LinkEntry) -> None:
         """A message that is kept."""
-        link = self.link
+        link, backlog = self.link, self.backlog
         if self._flows(link) and not link.congested and link.takes(entry.raw):
-            self.backlog.add(entry, sent=True)
-            self._give(link, entry)
+            backlog.add(entry, True)
+            link.send_kept(entry)
+            if link.management is None:
+                self._queue.prove_soon(link, entry)
             return
-        self.backlog.add(entry)
+        backlog.add(entry)
         if link is None:
             self.notices.waits(entry.raw)
         self._go_on()
@@ -126,10 +128,8 @@ class Outbox:
         """Whether nothing waits that would have to be sent before."""
         return (
             link is not None
-            and link.sends
+            and not (link.closing or link.ended or self._fleeting.waiting or self._suspicion.upto)
             and self.backlog.sent
-            and not self._fleeting.waiting
-            and not self._suspicion.upto
         )
 
     def _go_on(self) -> None:
@@ -277,9 +277,6 @@ class Outbox:
             self._return(entry, too_large(link))
             self._queue.acknowledged(entry)
             return
-        self._give(link, entry)
-
-    def _give(self, link: Link, entry: LinkEntry) -> None:
         link.send_kept(entry)
         if link.management is None:
             self._queue.prove_soon(link, entry)

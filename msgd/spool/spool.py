@@ -100,8 +100,11 @@ class Spool:
         if self._commit.unwritten > _MUCH:
             self._make_wait(stanza)
         mailbox = account.mailbox
-        takers = []
-        if mailbox.drain is None:
+        if mailbox.drain is not None:
+            takers = []
+        elif len(targets) == 1:
+            takers = [] if targets[0].congested else targets
+        else:
             takers = [session for session in targets if not session.congested]
         if not takers and (mailbox.count >= self.quota or mailbox.size + len(stanza.raw) > self.quota_size):
             return False
@@ -123,7 +126,7 @@ class Spool:
             self._wait(entry)
             if targets:
                 self.drain(account)
-        self._commit.add(entry, awaited=receipt is not None or not takers)
+        self._commit.add(entry, receipt is not None or not takers)
         if account.hooks is not None:
             show_accepted(entry, stanza, takers)
         return True
@@ -192,7 +195,7 @@ class Spool:
 
     def acknowledged(self, kept: object) -> None:
         """A session has it: done, whoever else holds it."""
-        entry = kept if isinstance(kept, Entry) else _entry_of(kept)
+        entry = kept if type(kept) is Entry else _entry_of(kept)
         if entry.done:
             return
         entry.done = True

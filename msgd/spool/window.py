@@ -61,9 +61,10 @@ class Window(Generic[E]):
 
     def add(self, entry: E) -> None:
         """An entry begins to wait."""
-        self._entries.append(entry)
+        entries = self._entries
+        entries.append(entry)
         self.size += entry.size
-        if len(self._entries) >= self._full:
+        if len(entries) >= self._full:
             self._drop_delivered()
             if len(self._entries) >= self._most:
                 self._ripe = entry.id
@@ -99,8 +100,9 @@ class Window(Generic[E]):
 
     def _drop_delivered(self) -> None:
         self._prove()
-        self._entries = deque(entry for entry in self._entries if not entry.done or entry.archived)
-        self.size = sum(entry.size for entry in self._entries)
+        left = [entry for entry in self._entries if not entry.done or entry.archived]
+        self._entries = deque(left)
+        self.size = sum([entry.size for entry in left])
         # Where many stay in it, not each one that comes is a reason to look at all of them.
         self._full = max(self._most, 2 * len(self._entries))
 

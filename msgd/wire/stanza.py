@@ -12,9 +12,13 @@ from xml.etree.ElementTree import Element
 
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
-from msgd.wire.xml import START_TAG, escape, parse, serialise
+from msgd.wire.xml import START_TAG, escape, expanded, parse, serialise
 
 XML_LANG: Final = "http://www.w3.org/XML/1998/namespace lang"
+_KINDS: Final = ("message", "presence", "iq")
+#: How each kind begins and ends in most bytes.
+STARTS: Final = {kind: b"<" + kind.encode() for kind in _KINDS}
+ENDS: Final = {kind: b"</" + kind.encode() + b">" for kind in _KINDS}
 
 
 class Stanza:
@@ -85,10 +89,10 @@ class Stanza:
     def from_bytes(cls, raw: bytes) -> Stanza:
         """A stanza that this server wrote down earlier (the spool): vetted, addresses prepared."""
         tree = parse(raw)
-        attributes = {_expanded(key): value for key, value in tree.items()}
+        attributes = {expanded(key): value for key, value in tree.items()}
         to, from_ = attributes.pop("to", None), attributes.pop("from", None)
         kind = tree.tag.rpartition("}")[2]
-        children = tuple(_expanded(child.tag) for child in tree)
+        children = tuple(expanded(child.tag) for child in tree)
         stanza = cls(
             kind,
             raw,
@@ -132,11 +136,11 @@ class Stanza:
         `prefix` is `b" from='…'"`, made once for a session, where needed with the xml:lang that the
         stanza inherits from its stream. The common case splices it in behind the element's name.
         """
-        if "from" in self.attributes or not self.raw.startswith(b"<" + self.kind.encode()):
+        start, raw = STARTS[self.kind], self.raw
+        if "from" in self.attributes or not raw.startswith(start):
             self._restart(prefix)
         else:
-            cut = len(self.kind) + 1
-            self.raw = self.raw[:cut] + prefix + self.raw[cut:]
+            self.raw = start + prefix + raw[len(start) :]
         self.from_ = from_
         self._tree = None
 
@@ -171,8 +175,7 @@ class Stanza:
 
     def raw_with_child(self, child: bytes) -> bytes:
         """The bytes of `with_child`."""
-        end = b"</" + self.kind.encode() + b">"
-        raw = self.raw
+        end, raw = ENDS[self.kind], self.raw
         if raw.endswith(end):
             return raw[: -len(end)] + child + end
         if raw.endswith(b"/>"):
@@ -185,7 +188,7 @@ class Stanza:
         for child in list(tree):
             if not wanted(child):
                 tree.remove(child)
-        children = tuple(_expanded(child.tag) for child in tree)
+        children = tuple(expanded(child.tag) for child in tree)
         raw = serialise(tree)
         return Stanza(self.kind, raw, self.attributes, children, self.to, self.from_)
 
@@ -232,13 +235,6 @@ class Stanza:
             content=(self.content if error.quote else b"") + error.xml(),
             children=(*(self.children if error.quote else ()), "jabber:client error"),
         )
-
-
-def _expanded(tag: str) -> str:
-    if tag[:1] == "{":
-        namespace, _, name = tag[1:].rpartition("}")
-        return f"{namespace} {name}"
-    return tag
 
 
 def _start(

@@ -77,6 +77,14 @@ def text_of(raw: bytes) -> str:
     return inside.decode()
 
 
+def expanded(tag: str) -> str:
+    """The name of an element or attribute as the framer gives it: 'namespace name', or the name alone."""
+    if tag[:1] == "{":
+        namespace, _, name = tag[1:].rpartition("}")
+        return f"{namespace} {name}"
+    return tag
+
+
 def _split(tag: str) -> tuple[str, str]:
     if tag[:1] == "{":
         namespace, _, name = tag[1:].rpartition("}")

@@ -13,11 +13,18 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from msgd.wire.border import LINK_HEADER, SERVER_NAMESPACE
+from msgd.wire.border import (
+    LINK_HEADER,
+    SERVER_NAMESPACE,
+    SERVER_STANZAS,
+    stand_alone,
+    stands_alone,
+    to_clients,
+)
 from msgd.wire.errors import StreamError
 from msgd.wire.framer import CLIENT_HEADER, Frame, Framer, Limits
 from msgd.wire.header import MAX_HEADER, Header, parse_header
-from msgd.wire.xml import parse, serialise
+from msgd.wire.xml import CLIENT_NAMESPACE, expanded, parse, serialise
 
 __all__ = ["Frame", "Header", "Limits", "LinkStream", "Listener", "XMLStream"]
 
@@ -77,6 +84,7 @@ class XMLStream:
     __slots__ = ("_framer", "_own_header", "_unread", "limits", "listener")
 
     _pool = _Pool(CLIENT_HEADER)
+    _of_servers = False
 
     def __init__(self, listener: Listener, limits: Limits) -> None:
         self.listener: Listener | None = listener
@@ -150,6 +158,10 @@ class XMLStream:
     def _read_elements(self, data: bytes) -> None:
         framer = self._framer
         pool = self._pool
+        # May what is in `data` mean something else without the header, however it begins?
+        suspect = self._own_header is not None or (
+            self._of_servers and (framer is not None or not stand_alone(data))
+        )
         if framer is None:
             if data.isspace():
                 return
@@ -183,31 +195,42 @@ class XMLStream:
                 self.close()
                 listener.stream_closed()
                 return
-            if self._own_header is not None or not raw.startswith(_STANDS_ALONE):
-                raw = self._rewrite(name, raw)
+            if suspect or not raw.startswith(_STANDS_ALONE):
+                name, children, raw = self._alone(name, children, raw)
             listener.frame_received(name, attributes, children, raw)
         if framer.failure is not None and self.listener is not None and self._unread is None:
             raise framer.failure
 
-    def _rewrite(self, name: str, raw: bytes) -> bytes:
-        """Bytes that may need the header's prefixes, written again where they do."""
-        local = name.rpartition(" ")[2].encode()
-        if self._own_header is None and raw.startswith(local, 1):
-            return raw
-        return serialise(parse(raw, header=self._own_header))
+    def _alone(self, name: str, children: tuple[str, ...], raw: bytes) -> tuple[str, tuple[str, ...], bytes]:
+        """The same element, its bytes written again where they need the header's prefixes."""
+        if self._own_header is None and raw.startswith(name.rpartition(" ")[2].encode(), 1):
+            return name, children, raw
+        return name, children, serialise(parse(raw, header=self._own_header))
 
 
 class LinkStream(XMLStream):
     """The incoming half of a stream between servers.
 
-    Elements are in `jabber:server`, and their bytes are right inside `border.LINK_HEADER`, unless they had
-    to be written again: then inside one without prefixes.
+    Stanzas, which are in `jabber:server` there, come out as they are sent to clients, in `jabber:client`. The
+    bytes of all other elements are right where the default namespace is `jabber:server`, and need no prefix.
     """
 
     __slots__ = ()
 
-    _pool = _Pool(LINK_HEADER)
+    _of_servers = True
+    # Read as if they were for clients already: so most are ready, and none of their names has to be changed.
+    # Where the difference may show, `_alone` looks at what they are.
+    _pool = _Pool(LINK_HEADER.replace(SERVER_NAMESPACE.encode(), CLIENT_NAMESPACE.encode(), 1))
 
-    def _rewrite(self, name: str, raw: bytes) -> bytes:
-        """Everything but usual stanzas is written with its namespaces, so that it can be read alone."""
-        return serialise(parse(raw, header=self._own_header or LINK_HEADER), SERVER_NAMESPACE)
+    def _alone(self, name: str, children: tuple[str, ...], raw: bytes) -> tuple[str, tuple[str, ...], bytes]:
+        if self._own_header is None and raw.startswith(_STANDS_ALONE) and stands_alone(raw):
+            return name, children, raw
+        tree = parse(raw, header=self._own_header or LINK_HEADER)
+        if tree.tag in SERVER_STANZAS:
+            to_clients(tree)
+            raw = serialise(tree)
+        elif tree.tag.startswith(f"{{{CLIENT_NAMESPACE}}}"):
+            raise StreamError("invalid-namespace", "between servers stanzas are in jabber:server")
+        else:
+            raw = serialise(tree, SERVER_NAMESPACE)
+        return expanded(tree.tag), tuple(expanded(child.tag) for child in tree), raw

@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msgd.wire.border import LINK_HEADER, to_client, to_server
-from msgd.wire.xml import escape, parse
+from msgd.wire.border import LINK_HEADER, to_server
+from msgd.wire.errors import StreamError
+from msgd.wire.xml import escape, expanded, parse
+from msgd.wire.xmlstream import Frame, Header, Limits, LinkStream
 
 CLIENT, SERVER = "jabber:client", "jabber:server"
 NAMESPACES = (CLIENT, SERVER, "urn:x", "urn:jabber:client", "")
 NAMES = ("message", "body", "x")
 TEXTS = ("", "hi", "jabber:client", "jabber:server", "a&b<c>:d", "\r\n", "é")
+
+
+class Listener:
+    """The end of a link, in whose place a client is."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.error: StreamError | None = None
+
+    def frame_received(self, *frame: Any) -> None:
+        """See Listener."""
+        self.frames.append(frame)
+
+    def stream_failed(self, error: StreamError) -> None:
+        """See Listener."""
+        self.error = error
+
+    def stream_opened(self, header: Header) -> None:
+        """See Listener."""
+
+    def nothing(self) -> None:
+        """See Listener."""
+
+    stream_closed = connection_lost = output_drained = nothing
+
+
+def read(*pieces: bytes, header: bytes = LINK_HEADER) -> list[Frame]:
+    """What a link makes of the bytes. Raises StreamError."""
+    listener = Listener()
+    stream = LinkStream(listener, Limits(100_000, 1000))
+    for piece in (header, *pieces):
+        stream.data_received(piece)
+    if listener.error is not None:
+        raise listener.error
+    return listener.frames
+
+
+def to_client(raw: bytes) -> bytes:
+    """The bytes for clients of a stanza that comes over a link."""
+    [(name, _, children, became)] = read(raw)
+    tree = parse(became)
+    assert name == expanded(tree.tag)
+    assert children == tuple(expanded(child.tag) for child in tree)
+    return became
 
 
 def expected(tree: Element, old: str, new: str) -> Element:
@@ -63,6 +110,10 @@ def elements(draw: st.DrawFn, stream: str, depth: int = 0, default: str = "") ->
         head, inside = f" xmlns='{text}'", namespace
     elif way == "prefix" and namespace:
         tag, head = f"p:{name}", f" xmlns:p='{escape(namespace)}'"
+    if stream == SERVER:
+        head += draw(st.sampled_from(("", "", " db:a='2'", " stream:a='2'")))
+        if depth and not head and draw(st.integers(0, 9)) == 0:
+            tag, inside = "db:x", default
     content = escape(draw(st.sampled_from(TEXTS)))
     if depth < 3:
         for child in draw(st.lists(elements(stream, depth + 1, inside or " "), max_size=2)):
@@ -116,3 +167,46 @@ def test_what_inherits_inside_another_namespace_keeps_its_own() -> None:
     raw = b"<message><p:x xmlns:p='urn:x'><body/></p:x></message>"
     assert parse(to_server(raw), LINK_HEADER)[0][0].tag == "{jabber:client}body"
     assert parse(to_client(raw))[0][0].tag == "{jabber:server}body"
+
+
+def test_prefixes_of_the_header_are_not_left_to_clients() -> None:
+    raw = b"<message db:x='1' a='2'><body stream:y='3'/></message>"
+    assert same(parse(to_client(raw)), expected(parse(raw, LINK_HEADER), SERVER, CLIENT))
+
+
+def test_one_that_comes_in_pieces_is_looked_at_as_a_whole() -> None:
+    raw = b"<message><body xmln", b"s='jabber:ser", b"ver'>jabber:client</body></message><message/>"
+    [first, second] = read(*raw)
+    assert parse(first[3])[0].tag == "{jabber:client}body"
+    assert first[:3] == ("jabber:client message", {}, ("jabber:client body",))
+    assert second == ("jabber:client message", {}, (), b"<message/>")
+
+
+def test_one_that_is_suspect_among_others() -> None:
+    forwarded = b"<message><x xmlns='urn:x'><message xmlns='jabber:client'/></x></message>"
+    other = b"<message xmlns='jabber:server'><body/></message>"
+    frames = read(b"<message/>" + forwarded + other)
+    assert [frame[0] for frame in frames] == ["jabber:client message"] * 3
+    assert [frame[3] for frame in frames] == [b"<message/>", forwarded, b"<message><body/></message>"]
+
+
+@pytest.mark.parametrize("raw", [b"<message xmlns='jabber:client'/>", b"<c:iq xmlns:c='jabber:client'/>"])
+def test_stanzas_of_clients_are_none_of_servers(raw: bytes) -> None:
+    with pytest.raises(StreamError) as caught:
+        read(raw)
+    assert caught.value.condition == "invalid-namespace"
+
+
+def test_stanzas_inside_a_header_with_other_prefixes() -> None:
+    header = LINK_HEADER[:-1] + b" xmlns:p='jabber:server'>"
+    [frame] = read(b"<p:message><p:body/><body/></p:message>", header=header)
+    children = ("jabber:client body", "jabber:client body")
+    assert frame == ("jabber:client message", {}, children, b"<message><body/><body/></message>")
+
+
+def test_what_is_no_stanza_keeps_its_namespace() -> None:
+    [frame, other] = read(b"<x/><db:result><y/></db:result>")
+    assert frame[0] == "jabber:server x"
+    assert other[0] == "jabber:server:dialback result"
+    assert other[2] == ("jabber:server y",)
+    assert other[3] == b"<result xmlns='jabber:server:dialback'><y xmlns='jabber:server'/></result>"

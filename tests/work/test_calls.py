@@ -22,9 +22,9 @@ from tests.routing.world import World
 
 MESSAGES = 50
 #: One client to another, neither with stream management.
-_PLAIN = 38
+_PLAIN = 36
 #: Both with it: the message, the request behind it, the acknowledgements of recipient and server.
-_MANAGED = 73
+_MANAGED = 71
 
 
 class Socket:
