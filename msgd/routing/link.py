@@ -180,8 +180,9 @@ class Link:
     @property
     def congested(self) -> bool:
         """No more kept messages should be written to it now."""
-        delivery = self.management or self.proof_of_arrival
-        return delivery.full or self.transport.buffered > CONGESTED
+        management = self.management
+        full = management.full if management is not None else self.proof_of_arrival.full
+        return full or self.transport.buffered > CONGESTED
 
     # -- from the peer -------------------------------------------------------------------------
 
@@ -207,9 +208,10 @@ class Link:
         if management is None:
             self.owner.arrived(stanza, None)
             return
-        receipt = management.receipt() if kind == "message" else None
+        state = management.state
+        receipt = Receipt(state.settled) if kind == "message" else None
         self.owner.arrived(stanza, receipt)
-        management.state.count(receipt)
+        state.count(receipt)
 
     def _other_element(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
         if name.startswith(_SM):

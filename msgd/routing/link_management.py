@@ -15,7 +15,6 @@ from msgd.routing.stream_management import (
     MODULO,
     NAMESPACE,
     REQUEST,
-    Receipt,
     StreamManagement,
     counter,
     too_high,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Stanzas, and bytes, that were sent and not acknowledged, from which on the queue keeps what comes; and
 #: those with which a link is given up, as what nobody keeps fills it.
-_MOST: Final = 1000
+_MOST: Final = 5000
 _MOST_BYTES: Final = 1024 * 1024
 #: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. A tenth
 #: of the time after which the queue writes what is not acknowledged: live talk between servers needs no disk.
@@ -140,10 +139,6 @@ class LinkManagement:
         if self.link is not None:
             self.link.owner.acknowledged([sent for sent in done if not isinstance(sent, bytes)])
 
-    def receipt(self) -> Receipt:
-        """For a message that the peer sent."""
-        return Receipt(self.state.settled)
-
     def ask(self) -> None:
         """Ask for an acknowledgement, soon: of what is sent until then too."""
         link, state = self.link, self.state
@@ -187,13 +182,13 @@ class LinkManagement:
     @property
     def full(self) -> bool:
         """Enough is on its way."""
-        queue = self.state.queue
-        return queue is not None and (len(queue) >= _MOST or self.state.size > _MOST_BYTES)
+        state = self.state
+        return state.size > _MOST_BYTES or (state.queue is not None and len(state.queue) >= _MOST)
 
     @property
     def stuck(self) -> bool:
         """Far too much is."""
-        return self.state.queue_length >= 4 * _MOST or self.state.size > 8 * _MOST_BYTES
+        return self.state.queue_length >= 2 * _MOST or self.state.size > 8 * _MOST_BYTES
 
     def _answer(self, handled: int) -> None:
         if self.link is not None and not self.link.transport.closed:

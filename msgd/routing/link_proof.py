@@ -21,7 +21,7 @@ _GATHER: Final = 0.01
 #: Seconds after which a server that has never answered on this link is believed what its kernel tells.
 _SILENT: Final = 10.0
 #: Messages, and their bytes, without a proof from which on the queue keeps what comes.
-_MOST: Final = 1000
+_MOST: Final = 5000
 _MOST_BYTES: Final = 1024 * 1024
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container
 
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID, JIDError
-from msgd.wire.stanza import STARTS, Stanza
+from msgd.wire.stanza import STARTS, XML_LANG, Stanza
 
 
 def accepted(
@@ -41,7 +41,7 @@ def accepted(
     if not is_ours(recipient.domain):
         raise StreamError("host-unknown", "this server is not responsible for that domain")
     stanza = Stanza(kind, raw, attributes, children, recipient, from_)
-    inherited = lang if stanza.lang is None else b""
+    inherited = b"" if XML_LANG in attributes else lang
     if from_ != sender:
         stanza.stamp(b" from='" + from_.attribute + b"'" + inherited, from_)
     elif inherited:

@@ -181,33 +181,25 @@ class Router:
         """
         taken = False
         try:
+            to, sender, account = stanza.to, stanza.from_, None
             if stanza.kind == "iq":
                 self._check_iq(stanza)
-                self.route(stanza)
+            elif to is not None and to.local and to.domain in self.table.domains:
+                account = self.table.ready(to.bare)
+            if account is None:
+                # Where there may be one, it is met when it is looked up (`_loaded`).
+                taken = self.route(stanza, receipt)
             else:
-                taken = self._from_stranger(stanza, receipt)
+                if sender is None or sender.bare not in account.peers:
+                    self._meets(account, stanza)
+                self.routed += 1
+                taken = self._to_account(account, stanza, receipt)
         except StanzaError as error:
             self.fail(stanza, error)
         except Exception:
             self._failed(stanza)
         if receipt is not None and not taken:
             receipt.settle()
-
-    def _from_stranger(self, stanza: Stanza, receipt: Receipt | None) -> bool:
-        """A message or presence from another domain, whose sender may be unknown to the account.
-
-        True when `receipt` was taken over. Raises StanzaError.
-        """
-        to, sender = stanza.to, stanza.from_
-        if to is not None and to.local and to.domain in self.table.domains:
-            account = self.table.ready(to.bare)
-            if account is not None:
-                if sender is None or sender.bare not in account.peers:
-                    self._meets(account, stanza)
-                self.routed += 1
-                return self._to_account(account, stanza, receipt)
-            # Else it is looked at when the account is there (`_loaded`).
-        return self.route(stanza, receipt)
 
     def _meets(self, account: LiveAccount | None, stanza: Stanza) -> None:
         """Something comes to an account from elsewhere, perhaps for the first time. Raises StanzaError."""
@@ -222,8 +214,9 @@ class Router:
         to = stanza.to
         if to is None:
             raise ValueError("a stanza without an address cannot be routed")
-        if to.domain not in self.table.domains:
-            return self.table.destination(to.domain).send(stanza, receipt)
+        table = self.table
+        if to.domain not in table.domains:
+            return table.destination(to.domain).send(stanza, receipt)
         if stanza.kind == "iq":
             self._iq(stanza)
             return False

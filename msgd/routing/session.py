@@ -23,7 +23,7 @@ from msgd.routing.stream_management import (
 )
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
-from msgd.wire.stanza import Stanza
+from msgd.wire.stanza import XML_LANG, Stanza
 from msgd.wire.transport import BUSY, Connection
 from msgd.wire.xml import escape
 from msgd.wire.xmlstream import Header, XMLStream
@@ -121,11 +121,12 @@ class Session:
     def congested(self) -> bool:
         """Nothing more should be taken out of the spool for this session now."""
         sm = self.stream_management
-        if sm is not None and (
-            sm.size > _UNACKNOWLEDGED or sm.queue_length >= self.router.config.stream_management.most_queued
-        ):
-            return True
-        return self.transport is not None and self.transport.buffered > CONGESTED
+        if sm is not None and sm.queue is not None:
+            most = self.router.config.stream_management.most_queued
+            if sm.size > _UNACKNOWLEDGED or len(sm.queue) >= most:
+                return True
+        transport = self.transport
+        return transport is not None and transport.buffered > CONGESTED
 
     def hold(self, on: bool) -> None:
         """Do not read what its client sends: it has asked for more than can be done. Or read again."""
@@ -195,7 +196,7 @@ class Session:
                 receipt.settle()
             self.router.fail(stanza, StanzaError("jid-malformed", str(error)))
             return
-        stanza.stamp(self._sender if stanza.lang is not None else self._sender_and_lang, self.jid)
+        stanza.stamp(self._sender if XML_LANG in attributes else self._sender_and_lang, self.jid)
         self.router.from_client(self, stanza, receipt)
 
     def _check_sender(self, claimed: str) -> None:
@@ -264,7 +265,7 @@ class Session:
             if sm.queue_length > 2 * most or sm.size > 4 * STUCK:
                 self.kick(StreamError("resource-constraint", "too much was not acknowledged"))
                 return
-        self._write(stanza.raw)
+        self._write(stanza.raw, sm)
         if self.buffered > STUCK:
             self.cut(StreamError("resource-constraint", "the client does not read"))
 
@@ -272,22 +273,22 @@ class Session:
         """Send a message that the spool keeps until this session, or another, has it."""
         if self.filter is not None:
             self.filter(self, None)
-        if self.stream_management is not None:
-            self.stream_management.push(kept)
+        sm = self.stream_management
+        if sm is not None:
+            sm.push(kept)
         else:
             if self.unproven is None:
                 self.unproven = deque()
             self.unproven.append(kept)
-        self._write(kept.raw)
+        self._write(kept.raw, sm)
 
-    def _write(self, raw: bytes) -> None:
+    def _write(self, raw: bytes, sm: StreamManagement | None) -> None:
         if self.watched is not None:
             self.watched("out", raw)
         transport = self.transport
         if transport is None:
             return
         transport.write(raw)
-        sm = self.stream_management
         if sm is not None and not sm.requested:
             self._request_answer()
 

@@ -33,8 +33,11 @@ _LONG: Final = 5
 class Owner(Protocol[_Told]):
     """Who is told what becomes of the entries."""
 
-    def prove(self, awaited_only: bool) -> None:
-        """A window is over: what turns out to be delivered need not be written."""
+    def prove(self, all: bool, awaited_only: bool) -> None:
+        """What turns out to be delivered need not be written.
+
+        Only what somebody waits for where `awaited_only`; unless `all`, only what came before the last look.
+        """
 
     def stored(self, entry: _Told) -> None:
         """The entry's row is committed."""
@@ -60,11 +63,10 @@ class GroupCommit(Generic[E]):
         self._database = database
         self._clock = clock
         self._owner = owner
-        self._short: Window[E] = Window(
-            clock, window, batch, lambda: owner.prove(awaited_only=True), self._go_on
-        )
+        prove = owner.prove
+        self._short: Window[E] = Window(clock, window, batch, lambda all: prove(all, True), self._go_on)
         self._long: Window[E] = Window(
-            clock, window * _LONG, batch * _LONG, lambda: owner.prove(awaited_only=False), self._go_on
+            clock, window * _LONG, batch * _LONG, lambda all: prove(all, False), self._go_on
         )
         self._gone: list[Any] = []
         #: Ids whose rows are to go but may still be read.

@@ -158,8 +158,8 @@ class LinkQueue:
 
     # -- for the group commit ------------------------------------------------------------------
 
-    def prove(self, awaited_only: bool) -> None:
-        """A window is over: what turns out to have arrived need not be written."""
+    def prove(self, all: bool, awaited_only: bool) -> None:
+        """What turns out to have arrived need not be written."""
         for link in list(self._unproven):
             link.proof_of_arrival.look()
             if not link.proof_of_arrival or link.ended:
@@ -169,7 +169,7 @@ class LinkQueue:
 
     def _prove_again(self) -> None:
         self._proving = None
-        self.prove(awaited_only=False)
+        self.prove(all=True, awaited_only=False)
 
     def stored(self, entry: LinkEntry) -> None:
         """The entry's row is committed: it is safe."""

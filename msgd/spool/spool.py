@@ -68,9 +68,10 @@ class Spool:
         #: Ids whose rows are to go but may still be read.
         self.deleting = self._commit.deleting
         # Sessions without stream management to which something was sent that may not have arrived; of them
-        # those with a message that somebody waits for.
+        # those with a message that somebody waits for, and those who had one when it was looked last.
         self._unproven: dict[Session, None] = {}
         self._awaited: dict[Session, None] = {}
+        self._awaited_longer: dict[Session, None] = {}
         self._proving: Any = None
         #: For each archive that is being read just now, what is acknowledged meanwhile.
         self.archive_reads: list[set[int]] = []
@@ -243,8 +244,8 @@ class Spool:
 
     def session_ended(self, session: Session) -> None:
         """What the session did not acknowledge goes to another, or waits for one."""
-        self._unproven.pop(session, None)
-        self._awaited.pop(session, None)
+        for sessions in (self._unproven, self._awaited, self._awaited_longer):
+            sessions.pop(session, None)
         waits = False
         for sent in session.undelivered():
             if type(sent) is not bytes:
@@ -304,12 +305,22 @@ class Spool:
             if session.stream_management is not None:
                 session.stream_management.answer_partly()
 
-    def prove(self, awaited_only: bool) -> None:
-        """Look which clients without stream management have everything that was sent to them."""
-        self._prove(self._awaited)
+    def prove(self, all: bool, awaited_only: bool) -> None:
+        """Look which clients without stream management have everything that was sent to them.
+
+        Unless `all`, what came since the last look is left for the next one: for most of it now is too
+        early, as TCP takes its time, and nothing is written before it was there at two looks.
+        """
+        longer, new = self._awaited_longer, self._awaited
+        self._awaited = {}
+        if all:
+            longer |= new
+            new = {}
+        self._prove(longer)
+        self._awaited_longer = longer | new
         if not awaited_only:
             self._prove(self._unproven)
-        if (self._awaited or self._unproven) and self._proving is None:
+        if (self._awaited_longer or self._unproven) and self._proving is None:
             self._proving = self._clock.callLater(_PROVE_AGAIN, self._prove_again)
 
     @staticmethod
@@ -321,7 +332,7 @@ class Spool:
 
     def _prove_again(self) -> None:
         self._proving = None
-        self.prove(awaited_only=False)
+        self.prove(all=True, awaited_only=False)
 
     def flushed(self) -> Deferred[None]:
         """Fires when everything accepted so far was given to the database and answered."""

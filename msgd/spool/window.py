@@ -38,11 +38,12 @@ class Window(Generic[E]):
     """Entries in the order of their ids; each waits for at most `seconds`, for at least half of that.
 
     Twice in this time, or when `most` wait, `prove` finds out what is delivered; that is forgotten, then
-    `over` is called and may `take` what is due. What it does not take stays due.
+    `over` is called and may `take` what is due. What it does not take stays due. `prove` is told whether all
+    is to be looked at, or what came before the last look will do.
     """
 
     def __init__(
-        self, clock: Any, seconds: float, most: int, prove: Callable[[], None], over: Callable[[], None]
+        self, clock: Any, seconds: float, most: int, prove: Callable[[bool], None], over: Callable[[], None]
     ) -> None:
         self.seconds = seconds
         #: Bytes of the entries in it.
@@ -65,7 +66,7 @@ class Window(Generic[E]):
         entries.append(entry)
         self.size += entry.size
         if len(entries) >= self._full:
-            self._drop_delivered()
+            self._drop_delivered(True)
             if len(self._entries) >= self._most:
                 self._ripe = entry.id
                 self._over()
@@ -85,7 +86,7 @@ class Window(Generic[E]):
     def _half_is_over(self) -> None:
         self._timer = None
         self._ripe = max(self._ripe, self._seen)
-        self._drop_delivered()
+        self._drop_delivered(False)
         if self._entries:
             self._seen = self._entries[-1].id
         self._over()
@@ -94,12 +95,12 @@ class Window(Generic[E]):
 
     def end(self) -> None:
         """Everything in it is due at once."""
-        self._drop_delivered()
+        self._drop_delivered(True)
         if self._entries:
             self._ripe = self._entries[-1].id
 
-    def _drop_delivered(self) -> None:
-        self._prove()
+    def _drop_delivered(self, all: bool) -> None:
+        self._prove(all)
         left = [entry for entry in self._entries if not entry.done or entry.archived]
         self._entries = deque(left)
         self.size = sum([entry.size for entry in left])

@@ -17,6 +17,8 @@ from msgd.wire.xml import CLIENT_NAMESPACE, START_TAG, STREAM_NAMESPACE
 CLIENT_HEADER: Final = (
     f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
 )
+#: Elements after which it should be replaced, so that expat forgets the names that strangers gave.
+_LIFE: Final = 5000
 #: How often the bytes of one element are read again on a build of expat that holds tokens back.
 _REREADS: Final = 32
 #: Attributes of one element; more serve nobody.
@@ -40,7 +42,7 @@ class Framer:
     """One expat parser inside a stream header, and the bytes of the element it is inside of."""
 
     __slots__ = ("_events", "_offset", "_parse", "_parser", "_wary", "count", "failure", "header", "held",
-                 "idle", "limits", "pending", "rereads")  # fmt: skip
+                 "idle", "limits", "pending", "rereads", "spent")  # fmt: skip
 
     def __init__(self, header: bytes = CLIENT_HEADER) -> None:
         self.header = header
@@ -50,6 +52,7 @@ class Framer:
         self.count = 0
         self.rereads = 0
         self.idle = True  # between two elements
+        self.spent = False  # it has read the end of a stream, or enough
         self._wary = False  # there may be braces in what was read of the element
         self.failure: StreamError | None = None  # what ends the stream behind the last elements
         self._start()
@@ -123,6 +126,7 @@ class Framer:
         frames: list[Frame] = []
         done = self._cut(data, frames) if self._events else 0
         if self.failure is not None:
+            self.idle = False
             if frames:
                 return frames
             raise self.failure
@@ -161,6 +165,7 @@ class Framer:
             if not name:
                 frames.append(("", {}, (), b""))
                 done = len(data)
+                self.spent = True
                 break
             end -= offset
             # expat tells the start of the end tag, or what is behind the '/>' of <an-empty/> one;
@@ -176,6 +181,8 @@ class Framer:
                 raise too_big(self.limits)
         self._events.clear()
         self.count += len(frames)
+        if self.count > _LIFE:
+            self.spent = True
         return done
 
     def _give(self, data: bytes) -> None:

@@ -56,7 +56,7 @@ def outgoing(raw: bytes, namespace: str) -> bytes:
     elements, such as a forwarded message, stays in `jabber:client`.
     """
     # `find`, as `in` takes Python several times as long, and this is asked for each message.
-    if raw.find(b"xmlns") < 0 or (raw.find(_CLIENT) < 0 and _is_plain(raw)):
+    if raw.find(_CLIENT) < 0 and _is_plain(raw):
         return raw
     tree = parse(raw)
     todo = [tree]

@@ -30,8 +30,7 @@ class Stanza:
     they have a namespace); `type` is None where the attribute is absent.
     """
 
-    __slots__ = ("_tree", "attributes", "children", "from_", "id", "kind", "lang", "raw", "to",
-                 "type")  # fmt: skip
+    __slots__ = ("_tree", "attributes", "children", "from_", "kind", "raw", "to", "type")
 
     def __init__(
         self,
@@ -48,9 +47,7 @@ class Stanza:
         self.children = children
         self.to = to
         self.from_ = from_
-        self.id = attributes.get("id")
         self.type = attributes.get("type")
-        self.lang = attributes.get(XML_LANG)
         self._tree: Element | None = None
 
     def __repr__(self) -> str:
@@ -103,6 +100,16 @@ class Stanza:
         )
         stanza._tree = tree
         return stanza
+
+    @property
+    def id(self) -> str | None:
+        """What its sender named it."""
+        return self.attributes.get("id")
+
+    @property
+    def lang(self) -> str | None:
+        """Its `xml:lang`; None where it has none of its own."""
+        return self.attributes.get(XML_LANG)
 
     @property
     def tree(self) -> Element:

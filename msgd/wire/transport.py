@@ -26,6 +26,7 @@ from msgd.wire.turnstile import Turnstile
 
 #: Linux: bytes in the send queue that the peer's TCP has not acknowledged (tcp(7)).
 _SIOCOUTQ: Final = 0x5411
+_NOTHING: Final = b"\0\0\0\0"
 _READ_SIZE: Final = tls_records.READ_SIZE
 #: Seconds that a closing connection has to take what is left, and to close its side.
 _CLOSING_TIME: Final = 5.0
@@ -463,8 +464,10 @@ class Connection:
         """
         if self._socket is None:
             return None
-        answer = fcntl.ioctl(self._file, _SIOCOUTQ, b"\0\0\0\0")
-        queued = int.from_bytes(answer, sys.byteorder) + len(self._pending)
+        answer = fcntl.ioctl(self._file, _SIOCOUTQ, _NOTHING)
+        queued = len(self._pending)
+        if answer != _NOTHING:
+            queued += int.from_bytes(answer, sys.byteorder)
         out = self._out
         if out is None:
             return queued

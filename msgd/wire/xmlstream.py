@@ -28,8 +28,6 @@ from msgd.wire.xml import CLIENT_NAMESPACE, expanded, parse, serialise
 
 __all__ = ["Frame", "Header", "Limits", "LinkStream", "Listener", "XMLStream"]
 
-#: Elements after which the shared framer is replaced.
-_FRAMER_LIFE: Final = 5000
 #: Elements that begin so use no prefix of the header's; a quick test for most.
 _STANDS_ALONE: Final = (b"<message", b"<iq", b"<presence", b"<a ", b"<r ")
 
@@ -163,8 +161,6 @@ class XMLStream:
             self._of_servers and (framer is not None or not stand_alone(data))
         )
         if framer is None:
-            if data.isspace():
-                return
             framer = pool.framer
             framer.limits = self.limits
             try:
@@ -172,21 +168,21 @@ class XMLStream:
             except BaseException:
                 pool.fresh()
                 raise
-            if not framer.idle or framer.failure is not None:
+            if not framer.idle:
                 self._framer = framer  # leased until the element is complete
                 pool.fresh(leased=True)
-            elif framer.count > _FRAMER_LIFE or (frames and not frames[-1][0]):
+            elif framer.spent:
                 pool.fresh()
         else:
             framer.limits = self.limits
             frames = framer.feed(data)
-            if framer.idle and self._own_header is None and framer.failure is None:
+            if framer.idle and self._own_header is None:
                 self._framer = None
-                if framer.count <= _FRAMER_LIFE and not (frames and not frames[-1][0]):
+                if framer.spent:
+                    framer.release()
+                else:
                     pool.framer.release()
                     pool.framer = framer
-                else:
-                    framer.release()
         for name, attributes, children, raw in frames:
             listener = self.listener
             if listener is None or self._unread is not None:

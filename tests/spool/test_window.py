@@ -23,7 +23,7 @@ class Waiting:
         self.window: Window[Entry] = Window(self.clock, 10, 5, self._prove, self._over)
         self.entries: dict[int, Entry] = {}
 
-    def _prove(self) -> None:
+    def _prove(self, all: bool) -> None:
         self.proofs += 1
 
     def _over(self) -> None:

@@ -22,7 +22,7 @@ from tests.routing.world import World
 
 MESSAGES = 50
 #: One client to another, neither with stream management.
-_PLAIN = 36
+_PLAIN = 37
 #: Both with it: the message, the request behind it, the acknowledgements of recipient and server.
 _MANAGED = 71
 
