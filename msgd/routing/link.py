@@ -209,7 +209,7 @@ class Link:
             self.owner.arrived(stanza, None)
             return
         state = management.state
-        receipt = Receipt(state.settled) if kind == "message" else None
+        receipt = Receipt() if kind == "message" else None
         self.owner.arrived(stanza, receipt)
         state.count(receipt)
 

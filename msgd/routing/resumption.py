@@ -192,14 +192,14 @@ class Resumption:
 
     async def _settled(self, session: Session, sm: StreamManagement) -> bool:
         """Wait until what the client sent is safe. False when a later connection asks meanwhile."""
-        sm.when_safe = None
+        sm.when_safe(None)
         before = self._settling.pop(session, None)
         if before is not None:
             before.callback(False)
         if sm.safe == sm.received:
             return True
         settled = self._settling[session] = Deferred()
-        sm.when_safe = lambda: self._settling.pop(session).callback(True)
+        sm.when_safe(lambda: self._settling.pop(session).callback(True))
         return await settled
 
     # -- over a restart ------------------------------------------------------------------------

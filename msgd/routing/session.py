@@ -165,7 +165,7 @@ class Session:
             self._other_element(name, attributes, raw)
             return
         sm = self.stream_management
-        receipt = Receipt(sm.settled) if sm is not None and kind == "message" else None
+        receipt = Receipt() if sm is not None and kind == "message" else None
         try:
             self._stanza(kind, attributes, children, raw, receipt)
         except StreamError as error:

@@ -64,11 +64,12 @@ Sent = bytes | Kept
 class Receipt:
     """The promise to the sender of one stanza: settled when no crash can lose it any more."""
 
-    __slots__ = ("_others", "_told", "safe")
+    __slots__ = ("_others", "safe", "told")
 
     def __init__(self, told: Callable[[], None] | None = None) -> None:
         self.safe = False
-        self._told = told
+        #: Called when it is settled, where somebody wants to know.
+        self.told = told
         self._others = 0
 
     def share(self) -> None:
@@ -81,17 +82,18 @@ class Receipt:
             self._others -= 1
         elif not self.safe:
             self.safe = True
-            if self._told is not None:
-                self._told()
-                self._told = None
+            told = self.told
+            if told is not None:
+                self.told = None
+                told()
 
 
 class StreamManagement:
     """The state of one managed stream; it outlives the socket when `resumable`."""
 
-    __slots__ = ("_unsafe", "acknowledged", "answer", "asked", "asked_again", "awaiting_since",
-                 "hibernating_since", "id", "longest", "queue", "received", "requested",
-                 "requested_at", "resumable", "sent", "size", "when_safe")  # fmt: skip
+    __slots__ = ("_last_asked", "_unsafe", "_when_safe", "acknowledged", "answer", "asked", "asked_again",
+                 "awaiting_since", "hibernating_since", "id", "longest", "queue", "received", "requested",
+                 "requested_at", "resumable", "sent", "size")  # fmt: skip
 
     def __init__(self, id: str, resumable: bool, answer: Callable[[int], None]) -> None:
         self.id = id
@@ -103,7 +105,8 @@ class StreamManagement:
         # What had been received at the first request that is not answered yet, and at the last.
         self.asked: int | None = None
         self.asked_again = 0
-        self.when_safe: Callable[[], None] | None = None  # called once when all received is safe
+        self._last_asked: Receipt | None = None  # of the last that has to be safe for the last request
+        self._when_safe: Callable[[], None] | None = None
         # out
         self.sent = 0
         self.acknowledged = 0
@@ -145,32 +148,54 @@ class StreamManagement:
         if self._unsafe is None or self.safe == self.received:
             self.answer(self.received)
             return
+        last = self._last_asked = self._unsafe[-1][1]
         if self.asked is None:
             self.asked = self.received
+            # They mostly settle in their order; else the first is waited for.
+            (self._unsafe[0][1] if last.safe else last).told = self._settled
         self.asked_again = self.received
 
-    def settled(self) -> None:
-        """A receipt was settled: a request that waited may be answered now."""
-        if self.asked is None and self.when_safe is None:
+    def when_safe(self, told: Callable[[], None] | None) -> None:
+        """Call `told` once, when all that was received is safe, which it is not yet; None: no more."""
+        self._when_safe = told
+        if told is not None:
+            self._wait_for(None)
+
+    def _wait_for(self, last: Receipt | None) -> None:
+        """Be told when `last` is safe, or where it is, or is not known, when the first is that is not."""
+        if last is not None and not last.safe:
+            last.told = self._settled
+        elif self._unsafe is not None:
+            self._unsafe[0][1].told = self._settled
+
+    def _settled(self) -> None:
+        """One that was waited for is safe: a request may be answered now, or another has to be waited for."""
+        if self.asked is None and self._when_safe is None:
             return
         safe = self.safe
+        last = None
         if self.asked is not None and (safe - self.asked) % MODULO < MODULO // 2:
             done = (safe - self.asked_again) % MODULO < MODULO // 2
             self.asked = None if done else self.asked_again
             self.answer(safe)
-        if self.when_safe is not None and safe == self.received:
-            self._tell_safe()
+            last = self._last_asked
+        if self._when_safe is not None:
+            last = None
+            if safe == self.received:
+                self._tell_safe()
+        if self.asked is not None or self._when_safe is not None:
+            self._wait_for(last)
 
     def answer_partly(self) -> None:
         """Storage is in trouble: tell who waits what is safe so far."""
         if self.asked is not None:
             self.asked = None
             self.answer(self.safe)
-        if self.when_safe is not None:
+        if self._when_safe is not None:
             self._tell_safe()
 
     def _tell_safe(self) -> None:
-        told, self.when_safe = self.when_safe, None
+        told, self._when_safe = self._when_safe, None
         if told is not None:
             told()
 

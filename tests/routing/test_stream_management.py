@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
 from msgd.routing.stream_management import Receipt, StreamManagement, counter
@@ -15,7 +17,7 @@ class _Client:
         self.sm = StreamManagement("id", True, self.told.append)
 
     def sends(self) -> Receipt:
-        receipt = Receipt(self.sm.settled)
+        receipt = Receipt()
         self.sm.count(receipt)
         return receipt
 
@@ -52,6 +54,41 @@ def test_requests_before_one_stanza_are_answered_once() -> None:
     client.sm.request()
     first.settle()
     assert client.told == [1]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_in_whatever_order_they_become_safe(order: tuple[int, ...]) -> None:
+    client = _Client()
+    receipts = []
+    for number in range(4):
+        receipts.append(client.sends())
+        if number in (1, 2):
+            client.sm.request()
+    settled: set[int] = set()
+    answered = 0
+    for number in order:
+        receipts[number].settle()
+        settled.add(number)
+        safe = next((each for each in range(4) if each not in settled), 4)
+        if answered < 3 and safe >= 2 and safe > answered:
+            answered = safe
+            assert client.told[-1] == safe
+        assert client.told == sorted(client.told)
+    assert answered >= 3
+    assert len(client.told) <= 2
+
+
+def test_who_waits_for_all_is_told_in_whatever_order_they_become_safe() -> None:
+    for order in permutations(range(3)):
+        client = _Client()
+        told: list[bool] = []
+        receipts = [client.sends() for _ in range(3)]
+        client.sm.when_safe(lambda told=told: told.append(True))  # type: ignore[misc]  # one for each
+        for number in order[:-1]:
+            receipts[number].settle()
+            assert not told
+        receipts[order[-1]].settle()
+        assert told == [True]
 
 
 def test_the_count_wraps() -> None:
