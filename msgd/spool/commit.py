@@ -27,7 +27,7 @@ _log = Logger("msgd.spool")
 #: Seconds until a batch that the database did not take is offered again.
 _RETRY: Final = 1.0
 #: The long window in short ones. A kernel may delay its acknowledgement by 40 ms, a phone's network by more.
-_LONG: Final = 5
+LONG: Final = 5
 
 
 class Owner(Protocol[_Told]):
@@ -57,8 +57,12 @@ class GroupCommit(Generic[E]):
         batch: int,
         owner: Owner[E],
         write: Write[E],
+        long: int = LONG,
     ) -> None:
-        """`window` in seconds; `batch` entries end it early. `write` does what is done in the database."""
+        """`window` in seconds; `batch` entries end it early. `write` does what is done in the database.
+
+        `long`: so many short windows are a long one.
+        """
         self._store = write
         self._database = database
         self._clock = clock
@@ -66,8 +70,9 @@ class GroupCommit(Generic[E]):
         prove = owner.prove
         self._short: Window[E] = Window(clock, window, batch, lambda all: prove(all, True), self._go_on)
         self._long: Window[E] = Window(
-            clock, window * _LONG, batch * _LONG, lambda all: prove(all, False), self._go_on
+            clock, window * long, batch * long, lambda all: prove(all, False), self._go_on
         )
+        self._times = long
         self._gone: list[Any] = []
         #: Ids whose rows are to go but may still be read.
         self.deleting: set[int] = set()
@@ -89,7 +94,7 @@ class GroupCommit(Generic[E]):
     @window.setter
     def window(self, seconds: float) -> None:
         self._short.seconds = seconds
-        self._long.seconds = seconds * _LONG
+        self._long.seconds = seconds * self._times
 
     @property
     def pending(self) -> int:
