@@ -231,7 +231,7 @@ class Spool:
         20,
         """How long a message waits for others to be written with it. The sender's acknowledgement waits
         as long, its delivery does not. What the recipient acknowledges in this time needs no disk. Where
-        no acknowledgement is waited for, and over links to other servers, it is five times as long.""",
+        no acknowledgement is waited for it is five times as long, over links to other servers ten times.""",
         unit="milliseconds",
         minimum=1,
         maximum=1000,

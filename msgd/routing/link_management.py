@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: those with which a link is given up, as what nobody keeps fills it.
 _MOST: Final = 5000
 _MOST_BYTES: Final = 1024 * 1024
-#: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. A tenth
+#: Seconds from a stanza to the request for its acknowledgement, so that one does for all that follow. Little
 #: of the time after which the queue writes what is not acknowledged: live talk between servers needs no disk.
 _GATHER: Final = 0.01
 #: Stanzas that are enough for a request at once, and for one while others are not answered yet: a peer that

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _UNWRITTEN: Final = 64 * 1024 * 1024
 #: Pairs of domains for which something waits, or a link is there. Each is some KiB.
 _MOST_PAIRS: Final = 10_000
-#: The long window in short ones. The other server answers when it is safe there: that of its recipient's machine
-#: may take 40 ms, the way there and back as long again or more.
+#: The long window in short ones. The other server answers when it is safe there: its recipient's machine may
+#: take 40 ms for that, the way there and back as long again or more.
 _LONG: Final = 10
 #: Seconds between two looks at what was sent to servers without stream management.
 _PROVE_AGAIN: Final = 1.0
