@@ -78,6 +78,16 @@ def test_in_whatever_order_they_become_safe(order: tuple[int, ...]) -> None:
     assert len(client.told) <= 2
 
 
+def test_a_request_behind_one_that_is_safe_waits_for_the_one_before() -> None:
+    client = _Client()
+    first, second = client.sends(), client.sends()
+    second.settle()
+    client.sm.request()
+    assert client.told == []
+    first.settle()
+    assert client.told == [2]
+
+
 def test_who_waits_for_all_is_told_in_whatever_order_they_become_safe() -> None:
     for order in permutations(range(3)):
         client = _Client()
