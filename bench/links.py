@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bench.tools import folder
+from bench.tools import NoTools, folder
 from tests.links.peers import Ejabberd, Peer, Prosody
 from tests.links.world import Hosted, World
 
@@ -40,11 +40,12 @@ _FAULTS: Final = ("lost", "misordered", "error_replies")
 
 
 def build(directory: Path) -> Path:
-    """The load generator for two servers. Raises NoTools, CalledProcessError."""
+    """The load generator for two servers. Raises NoTools."""
     tools = folder()
     shutil.copy(tools / "xload.c", directory)
-    subprocess.run(["git", "apply", str(_PATCH)], cwd=directory, check=True)
-    subprocess.run(["make", "-s", "-f", str(tools / "Makefile"), "xload"], cwd=directory, check=True)
+    for command in (["git", "apply", str(_PATCH)], ["make", "-s", "-f", str(tools / "Makefile"), "xload"]):
+        if subprocess.run(command, cwd=directory, check=False).returncode:
+            raise NoTools(f"{tools / 'xload.c'} is not the one for which {_PATCH} is: '{command[0]}' failed")
     return directory / "xload"
 
 

@@ -24,7 +24,7 @@ from msgd.routing.link import Link
 from msgd.routing.link_management import LinkManagement
 from msgd.routing.link_proof import Proof
 from msgd.routing.router import Router
-from msgd.routing.stream_management import Kept, Receipt
+from msgd.routing.stream_management import Receipt, Sent
 from msgd.spool.link_entry import LinkEntry
 from msgd.spool.link_queue import LinkQueue
 from msgd.spool.outbox import Outbox
@@ -268,9 +268,9 @@ class Links(LinkDoor):
                 self._rates[domain] = RateLimit(rate, max(_BURST, rate), self._reactor.seconds())
             link.transport.rate_limit = self._rates[domain]
 
-    def acknowledged(self, kept: Iterable[Kept]) -> None:
-        """A peer has these messages."""
-        for entry in kept:
+    def acknowledged(self, sent: Iterable[Sent]) -> None:
+        """A peer has these: of the messages among them nothing need be kept."""
+        for entry in sent:
             if isinstance(entry, LinkEntry):
                 self.queue.acknowledged(entry)
 

@@ -11,10 +11,10 @@ from msgd.negotiation.link_outcome import LinkFault
 from msgd.wire.errors import StreamError
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.remote_error import remote_error
-from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE
+from msgd.wire.stanza import STANZAS
+from msgd.wire.xml import STREAM_NAMESPACE
 from msgd.wire.xmlstream import Frame, Header, Limits, LinkStream
 
-_STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
 _END: Final = b"</stream:stream>"
 #: Elements that may come before they are asked for.
 _MOST_AHEAD: Final = 100
@@ -107,7 +107,7 @@ class AwaitingStream:
                 return name, attributes, raw
             if name == f"{STREAM_NAMESPACE} error":
                 raise _stream_error(self._stage, raw)
-            if name in _STANZAS:
+            if name in STANZAS:
                 kept.append((name, attributes, children, raw))
 
     # -- the end -------------------------------------------------------------------------------

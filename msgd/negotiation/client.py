@@ -29,7 +29,7 @@ from msgd.negotiation.stranger import StrangerStream
 from msgd.storage.database import DatabaseError
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID
-from msgd.wire.stanza import Stanza
+from msgd.wire.stanza import STANZAS, Stanza
 from msgd.wire.transport import Connection
 from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, text_of
 from msgd.wire.xmlstream import Header, XMLStream
@@ -37,7 +37,6 @@ from msgd.wire.xmlstream import Header, XMLStream
 _log = Logger("msgd.negotiation")
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
-_STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
 #: Elements that may wait while an answer is worked on (a client that sends ahead).
 _AHEAD: Final = 32
 
@@ -161,7 +160,7 @@ class ClientNegotiation(StrangerStream):
             self._work(self._resume(attributes))
         elif name == f"{SM} enable" and self._account is not None:
             self._write(sm_failed("unexpected-request"))
-        elif name in _STANZAS:
+        elif name in STANZAS:
             raise StreamError("not-authorized", "no resource is bound yet")
         else:
             raise StreamError("unsupported-stanza-type", "this element means nothing here")

@@ -19,15 +19,15 @@ from msgd.wire.border import DIALBACK_NAMESPACE, LINK_HEADER, SERVER_NAMESPACE
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID, JIDError
 from msgd.wire.link_connection import LinkConnection
+from msgd.wire.stanza import STANZAS
 from msgd.wire.stream_limits import announced, stream_limits
-from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape, parse, text_of
+from msgd.wire.xml import STREAM_NAMESPACE, escape, parse, text_of
 from msgd.wire.xmlstream import Header, LinkStream
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 _BIDI: Final = "urn:xmpp:bidi"
 _BIDI_FEATURE: Final = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 SM_FEATURE: Final = "<sm xmlns='urn:xmpp:sm:3'/>"
-_STANZAS: Final = frozenset(f"{CLIENT_NAMESPACE} {kind}" for kind in ("message", "presence", "iq"))
 
 
 class IncomingNegotiation(StrangerStream):
@@ -204,7 +204,7 @@ class IncomingNegotiation(StrangerStream):
             self.largest = announced(parse(raw, LINK_HEADER))
         elif namespace == DIALBACK_NAMESPACE:
             self.dialback.take(local, attributes, raw)
-        elif name in _STANZAS:
+        elif name in STANZAS:
             raise StreamError("not-authorized", "authentication comes first")
         else:
             raise StreamError("unsupported-stanza-type", "this element means nothing here")

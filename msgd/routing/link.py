@@ -16,18 +16,17 @@ from msgd.negotiation.dialback import Dialback
 from msgd.routing.link_management import LinkManagement
 from msgd.routing.link_proof import Proof
 from msgd.routing.link_stanza import accepted
-from msgd.routing.stream_management import Kept, Receipt
+from msgd.routing.stream_management import Kept, Receipt, Sent
 from msgd.wire.border import DIALBACK_NAMESPACE, to_server
 from msgd.wire.errors import StreamError
 from msgd.wire.jid import JID
 from msgd.wire.link_connection import LinkConnection
 from msgd.wire.remote_error import remote_error
-from msgd.wire.stanza import Stanza
-from msgd.wire.xml import CLIENT_NAMESPACE, STREAM_NAMESPACE, escape
+from msgd.wire.stanza import STANZAS, Stanza
+from msgd.wire.xml import STREAM_NAMESPACE, escape
 from msgd.wire.xmlstream import Header, LinkStream
 
 _log = Logger("msgd.link")
-_KINDS: Final = {f"{CLIENT_NAMESPACE} {kind}": kind for kind in ("message", "presence", "iq")}
 _SM: Final = "urn:xmpp:sm:3 "
 _END: Final = b"</stream:stream>"
 #: Bytes waiting for the socket from which on no more messages are taken out of the queue for it.
@@ -54,7 +53,7 @@ class Owner(Protocol):
     def authorized(self, link: Link, theirs: JID, ours: JID) -> None:
         """One more pair of domains. Raises StreamError where that is not allowed any more."""
 
-    def acknowledged(self, kept: Iterable[Kept]) -> None:
+    def acknowledged(self, sent: Iterable[Sent]) -> None:
         """The peer has these."""
 
     def pinged(self, id: str, theirs: JID, proof: Proof) -> None:
@@ -194,7 +193,7 @@ class Link:
         self, name: str, attributes: dict[str, str], children: tuple[str, ...], raw: bytes
     ) -> None:
         """One element of the stream."""
-        kind = _KINDS.get(name)
+        kind = STANZAS.get(name)
         try:
             if kind is None:
                 self._other_element(name, attributes, raw)
@@ -208,10 +207,9 @@ class Link:
         if management is None:
             self.owner.arrived(stanza, None)
             return
-        state = management.state
         receipt = Receipt() if kind == "message" else None
         self.owner.arrived(stanza, receipt)
-        state.count(receipt)
+        management.state.count(receipt)
 
     def _other_element(self, name: str, attributes: dict[str, str], raw: bytes) -> None:
         if name.startswith(_SM):
@@ -248,13 +246,7 @@ class Link:
 
     def send(self, raw: bytes) -> None:
         """Send a stanza that nobody keeps; `raw` as for a client."""
-        management = self.management
-        if management is not None:
-            management.state.push(raw)
-        self.sent += 1
-        self.transport.write(to_server(raw))
-        if management is not None:
-            management.ask()
+        self._write(raw, raw)
         self._check_stuck()
 
     def _check_stuck(self) -> None:
@@ -263,15 +255,19 @@ class Link:
 
     def send_kept(self, kept: Kept) -> None:
         """Send a message that the queue keeps until the peer has it."""
-        management = self.management
-        if management is not None:
-            management.state.push(kept)
-        else:
+        if self.management is None:
             self.proof_of_arrival.add(kept)
+        self._write(kept, kept.raw)
+
+    def _write(self, sent: Sent, raw: bytes) -> None:
         self.sent += 1
-        self.transport.write(to_server(kept.raw))
-        if management is not None:
-            management.ask()
+        management = self.management
+        if management is None:
+            self.transport.write(to_server(raw))
+            return
+        management.state.push(sent)
+        self.transport.write(to_server(raw))
+        management.ask()
 
     def send_ping(self, id: str) -> None:
         """Ask for a sign that the peer has taken what was sent (XEP-0199 §4.2); see `Proof`."""

@@ -137,7 +137,7 @@ class LinkManagement:
         if done is None:
             raise too_high(handled, self.state.sent)
         if self.link is not None:
-            self.link.owner.acknowledged([sent for sent in done if not isinstance(sent, bytes)])
+            self.link.owner.acknowledged(done)
 
     def ask(self) -> None:
         """Ask for an acknowledgement, soon: of what is sent until then too."""

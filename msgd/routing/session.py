@@ -23,7 +23,7 @@ from msgd.routing.stream_management import (
 )
 from msgd.wire.errors import StanzaError, StreamError
 from msgd.wire.jid import JID, JIDError
-from msgd.wire.stanza import XML_LANG, Stanza
+from msgd.wire.stanza import STANZAS, XML_LANG, Stanza
 from msgd.wire.transport import BUSY, Connection
 from msgd.wire.xml import escape
 from msgd.wire.xmlstream import Header, XMLStream
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from msgd.routing.extension import Filter
     from msgd.routing.router import Router
 
-_KINDS: Final = {
-    "jabber:client message": "message",
-    "jabber:client presence": "presence",
-    "jabber:client iq": "iq",
-}
 _SM_REQUEST: Final = f"{SM_NAMESPACE} r"
 _SM_ANSWER: Final = f"{SM_NAMESPACE} a"
 _SM_ENABLE: Final = f"{SM_NAMESPACE} enable"
@@ -160,7 +155,7 @@ class Session:
         """One element of the client's stream."""
         if self.watched is not None:
             self.watched("in", raw)
-        kind = _KINDS.get(name)
+        kind = STANZAS.get(name)
         if kind is None:
             self._other_element(name, attributes, raw)
             return

@@ -66,10 +66,10 @@ class Receipt:
 
     __slots__ = ("_others", "safe", "told")
 
-    def __init__(self, told: Callable[[], None] | None = None) -> None:
+    def __init__(self) -> None:
         self.safe = False
-        #: Called when it is settled, where somebody wants to know.
-        self.told = told
+        #: Called once, when it is settled, where somebody wants to know.
+        self.told: Callable[[], None] | None = None
         self._others = 0
 
     def share(self) -> None:

@@ -79,8 +79,10 @@ class Backlog:
     @property
     def unread(self) -> bool:
         """The next one is not in memory: `read` comes first."""
+        if self._complete:
+            return False
         first = self.first
-        return not self._complete and (first is None or first.id > self._read_upto)
+        return first is None or first.id > self._read_upto
 
     def take(self) -> LinkEntry:
         """The first leaves, for a link."""

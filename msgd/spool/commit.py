@@ -27,7 +27,7 @@ _log = Logger("msgd.spool")
 #: Seconds until a batch that the database did not take is offered again.
 _RETRY: Final = 1.0
 #: The long window in short ones. A kernel may delay its acknowledgement by 40 ms, a phone's network by more.
-LONG: Final = 5
+_LONG: Final = 5
 
 
 class Owner(Protocol[_Told]):
@@ -57,7 +57,7 @@ class GroupCommit(Generic[E]):
         batch: int,
         owner: Owner[E],
         write: Write[E],
-        long: int = LONG,
+        long: int = _LONG,
     ) -> None:
         """`window` in seconds; `batch` entries end it early. `write` does what is done in the database.
 

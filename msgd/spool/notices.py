@@ -45,7 +45,8 @@ class Notices:
         self._backlog = backlog
         self._ours, self._theirs = ours, theirs
         self._timer: Any = None
-        self._late = False  # something has waited for so long that its sender should know
+        #: Something has waited for so long that its sender should know.
+        self.late = False
         self._told: set[JID] = set()
 
     @property
@@ -55,17 +56,16 @@ class Notices:
 
     def waits(self, raw: bytes | None = None) -> None:
         """Something waits; `raw` is a message that has just come and cannot be sent now."""
-        if self._late and raw is not None:
+        if self.late and raw is not None:
             self._tell(raw)
         elif self._timer is None and self._patience:
             due = accepted_at(self._backlog.oldest) + self._patience
             self._timer = self._queue.clock.callLater(max(1.0, due - self._queue.clock.seconds()), self._look)
 
     def nothing_waits(self) -> None:
-        """If there was an outage it is over."""
-        if self._late:
-            self._late = False
-            self._told.clear()
+        """There was an outage, and it is over."""
+        self.late = False
+        self._told.clear()
 
     def stop(self) -> None:
         """The outbox is forgotten."""
@@ -82,7 +82,7 @@ class Notices:
             return
         if self._linked():
             return
-        self._late = True
+        self.late = True
         Deferred.fromCoroutine(self._tell_all()).addErrback(
             lambda failure: _log.failure("senders cannot be told that messages wait", failure)
         )
@@ -92,7 +92,7 @@ class Notices:
         for raw in self._backlog.in_memory():
             self._tell(raw)
         after = 0
-        while self._late:
+        while self.late:
             try:
                 rows, _, after = await self._queue.database.read(
                     partial(link_store.page, ours=self._ours, theirs=self._theirs, after=after, most=_PAGE)

@@ -100,10 +100,8 @@ class Outbox:
         """A message that is kept."""
         link, backlog = self.link, self.backlog
         if self._flows(link) and not link.congested and link.takes(entry.raw):
-            backlog.add(entry, True)
-            link.send_kept(entry)
-            if link.management is None:
-                self._queue.prove_soon(link, entry)
+            backlog.add(entry, sent=True)
+            self._give(link, entry)
             return
         backlog.add(entry)
         if link is None:
@@ -128,8 +126,9 @@ class Outbox:
         """Whether nothing waits that would have to be sent before."""
         return (
             link is not None
-            and not (link.closing or link.ended or self._fleeting.waiting or self._suspicion.upto)
+            and link.sends
             and self.backlog.sent
+            and not (self._fleeting.waiting or self._suspicion.upto)
         )
 
     def _go_on(self) -> None:
@@ -277,6 +276,9 @@ class Outbox:
             self._return(entry, too_large(link))
             self._queue.acknowledged(entry)
             return
+        self._give(link, entry)
+
+    def _give(self, link: Link, entry: LinkEntry) -> None:
         link.send_kept(entry)
         if link.management is None:
             self._queue.prove_soon(link, entry)
@@ -308,7 +310,7 @@ class Outbox:
     def acknowledged(self, entry: LinkEntry) -> None:
         """The other server has it, or its sender got it back."""
         self.backlog.acknowledged(entry)
-        if not self.backlog.count:
+        if self.notices.late and not self.backlog.count:
             self.notices.nothing_waits()
         if self.link is not None:
             self.failures = 0

@@ -34,6 +34,7 @@ _SUSPECT: Final = (b"db:", b"stream:", b"xmlns:", b"&#", b"jabber:server")
 
 def to_server(raw: bytes) -> bytes:
     """The bytes of a stanza for a stream between servers; `raw` is what a client would be sent."""
+    # Most name no namespace at all, so that nothing but the stream around them says which it is.
     return raw if raw.find(b"xmlns") < 0 else outgoing(raw, SERVER_NAMESPACE)
 
 

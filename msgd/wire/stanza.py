@@ -12,10 +12,12 @@ from xml.etree.ElementTree import Element
 
 from msgd.wire.errors import StanzaError
 from msgd.wire.jid import JID
-from msgd.wire.xml import START_TAG, escape, expanded, parse, serialise
+from msgd.wire.xml import CLIENT_NAMESPACE, START_TAG, escape, expanded, parse, serialise
 
 XML_LANG: Final = "http://www.w3.org/XML/1998/namespace lang"
 _KINDS: Final = ("message", "presence", "iq")
+#: Each kind, by the name that its element has on a stream (see `XMLStream`).
+STANZAS: Final = {f"{CLIENT_NAMESPACE} {kind}": kind for kind in _KINDS}
 #: How each kind begins and ends in most bytes.
 STARTS: Final = {kind: b"<" + kind.encode() for kind in _KINDS}
 ENDS: Final = {kind: b"</" + kind.encode() + b">" for kind in _KINDS}
@@ -206,7 +208,7 @@ class Stanza:
             raise ValueError("a stanza without a start tag")
         if b"xmlns" in match.group():
             return serialise(parse(self.raw), namespace="")
-        name = b"<" + self.kind.encode()
+        name = STARTS[self.kind]
         return name + b" xmlns='jabber:client'" + self.raw[len(name) :]
 
     @property

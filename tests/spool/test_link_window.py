@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -13,33 +13,20 @@ from msgd.negotiation.link_outcome import LinkFault
 from msgd.routing.stream_management import Receipt
 from msgd.spool.outbox import Outbox
 from msgd.spool.spool import Spool
-from msgd.wire.jid import JID
 from msgd.wire.stanza import Stanza
 from msgd.wire.tls import ServerContexts
 from tests.routing.world import World
+from tests.work.test_links import linked
 
 _WINDOW = 0.02
 _RAW = b"<message to='nurse@there.example' from='romeo@localhost/orchard'><body>x</body></message>"
-
-
-class Link:
-    """One that takes everything, and answers nothing."""
-
-    closing = ended = congested = False
-    management = True
-
-    def takes(self, raw: bytes) -> bool:
-        """See Link."""
-        return True
-
-    def send_kept(self, kept: object) -> None:
-        """See Link."""
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A server without doors."""
     made = World(tmp_path)
+    made.router.spool = Spool(made.router, window=_WINDOW, batch=500, quota=100, quota_size=10**6)
     yield made
     made.close()
 
@@ -53,15 +40,14 @@ async def never(outbox: Outbox) -> None:
 def links(world: World) -> Links:
     """What goes to other servers."""
     router = world.router
-    router.spool = Spool(router, window=_WINDOW, batch=500, quota=100, quota_size=10**6)
     made = Links(router.config, world.clock, router, ServerContexts(), b"x")
     made.queue.connect = never
     return made
 
 
-def test_on_a_link_it_waits_ten_windows_whoever_waits(links: Links, world: World) -> None:
-    ours, theirs = JID.parse("localhost"), JID.parse("there.example")
-    links.queue.outbox(ours, theirs).link = cast(Any, Link())
+def test_on_a_link_it_waits_ten_windows_whoever_waits(world: World) -> None:
+    linked(world)
+    links = cast(Links, world.router.table.elsewhere)
     assert links.send(Stanza.from_bytes(_RAW), Receipt())
     for _ in range(9):
         world.clock.advance(_WINDOW)

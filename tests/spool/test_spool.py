@@ -45,7 +45,8 @@ class Spooled:
         raw = f"<message id='{id}' from='{_ROMEO}' to='juliet@localhost'><body>{id}</body></message>"
         stanza = Stanza.from_bytes(raw.encode())
         account = self.juliet.session.account
-        receipt = Receipt(lambda: self.told.append(id))
+        receipt = Receipt()
+        receipt.told = lambda: self.told.append(id)
         assert self.spool.accept(account, stanza, receipt, [each.session for each in targets])
 
     def settle(self) -> None:

@@ -33,7 +33,7 @@ class LinkSocket(Socket):
     rate_limit: Any = None
 
 
-def _link(world: World) -> XMLStream:
+def linked(world: World) -> XMLStream:
     """The stream of a link of the server of `world`, which goes both ways and is managed."""
     router = world.router
     links = Links(router.config, world.clock, router, ServerContexts(), b"x")
@@ -53,7 +53,7 @@ def _link(world: World) -> XMLStream:
 
 
 def test_calls_for_a_message_to_another_server(with_spool: World) -> None:
-    talk, link = Talk(with_spool, managed=False), _link(with_spool)
+    talk, link = Talk(with_spool, managed=False), linked(with_spool)
 
     def go_on(numbers: range) -> None:
         for number in numbers:
@@ -67,7 +67,7 @@ def test_calls_for_a_message_to_another_server(with_spool: World) -> None:
 
 def test_calls_for_a_message_from_another_server(with_spool: World) -> None:
     Talk(with_spool, managed=False)
-    link = _link(with_spool)
+    link = linked(with_spool)
 
     def go_on(numbers: range) -> None:
         for number in numbers:
