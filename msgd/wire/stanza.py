@@ -32,7 +32,7 @@ class Stanza:
     they have a namespace); `type` is None where the attribute is absent.
     """
 
-    __slots__ = ("_tree", "attributes", "children", "from_", "kind", "raw", "to", "type")
+    __slots__ = ("_tree", "attributes", "children", "from_", "id", "kind", "raw", "to", "type")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Stanza:
         self.children = children
         self.to = to
         self.from_ = from_
+        self.id = attributes.get("id")
         self.type = attributes.get("type")
         self._tree: Element | None = None
 
@@ -102,11 +103,6 @@ class Stanza:
         )
         stanza._tree = tree
         return stanza
-
-    @property
-    def id(self) -> str | None:
-        """What its sender named it."""
-        return self.attributes.get("id")
 
     @property
     def lang(self) -> str | None:
