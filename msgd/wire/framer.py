@@ -69,20 +69,21 @@ class Framer:
 
         def on_start(tag: str, found: dict[str, str]) -> None:
             nonlocal depth, elements, start, name, attributes, children
-            if depth == 2:
-                children.append(tag)
-            elif depth == 1:
+            if depth == 1:
                 start = parser.CurrentByteIndex
                 name = tag
                 attributes = found
                 children = []
-                elements = 0
-            elif depth > MAX_DEPTH:
-                raise StreamError("policy-violation", f"elements nest deeper than {MAX_DEPTH}")
+                elements = 1
+            else:
+                if depth == 2:
+                    children.append(tag)
+                elif depth > MAX_DEPTH:
+                    raise StreamError("policy-violation", f"elements nest deeper than {MAX_DEPTH}")
+                elements += 1
+                if elements > self.limits.elements and self.limits.elements:
+                    raise StreamError("policy-violation", f"more than {self.limits.elements} elements in one")
             depth += 1
-            elements += 1
-            if elements > self.limits.elements and self.limits.elements:
-                raise StreamError("policy-violation", f"more than {self.limits.elements} elements in one")
             if len(found) > MAX_ATTRIBUTES:
                 raise StreamError("policy-violation", f"more than {MAX_ATTRIBUTES} attributes")
 
@@ -119,6 +120,10 @@ class Framer:
                 self.idle = False
                 return []
         self._give(data)
+        if self.idle and len(self._events) == 1:
+            frame = self._whole(data)
+            if frame is not None:
+                return [frame]
         if self.pending:
             data = self.pending + data
         if expat.HOLDS_TOKENS_BACK and not self._events and data.endswith(b">"):
@@ -145,6 +150,29 @@ class Framer:
         else:
             self._keep(data[done:])
         return frames
+
+    def _whole(self, data: bytes) -> Frame | None:
+        """`data` as one element, which most of what clients send is: then nothing is copied out of it.
+
+        None where it is more than that, or less, or nothing is said of it yet. Expat read one element in it.
+        """
+        name, attributes, children, start, end = self._events[0]
+        offset, size = self._offset, len(data)
+        if not name or start != offset or size > self.limits.size:
+            return None
+        end -= offset
+        # Of `<an-empty/>` one this is behind it. No end tag follows there: it would have been read as well.
+        if end != size and not (data.startswith(b"</", end) and data.find(b">", end) == size - 1):
+            return None
+        if self.failure is not None or self._wary or self.held:
+            return None
+        self._events.clear()
+        self._offset = offset + size
+        self.rereads = 0
+        self.count += 1
+        if self.count > _LIFE:
+            self.spent = True
+        return name, attributes, tuple(children), data
 
     def _keep(self, rest: bytes) -> None:
         """What is left is the beginning of an element. Raises StreamError."""

@@ -300,3 +300,33 @@ def test_the_short_way_reads_a_header_like_the_long_one(
     short = outcome()
     monkeypatch.setattr(header_module, "_usual_header", lambda data: None)
     assert outcome() == short
+
+
+@pytest.mark.parametrize(
+    ("chunk", "expected"),
+    [
+        (b"<presence/>x>", "bad-format"),
+        (b"<presence></presence>x>", "bad-format"),
+        (b"x<presence></presence>", "bad-format"),
+        (b"<presence/></x>", "not-well-formed"),
+        (b"<presence></presence></x>", "not-well-formed"),
+    ],
+)
+def test_bytes_that_almost_are_one_element(chunk: bytes, expected: str) -> None:
+    heard = hear(HEADER, chunk)
+    assert heard.failure is not None and heard.failure.condition == expected
+    assert all(raw in (b"<presence/>", b"<presence></presence>") for _, _, _, raw in heard.frames)
+
+
+@pytest.mark.parametrize("chunk", [b"<presence/>", b"<presence></presence >", MESSAGE])
+@pytest.mark.parametrize("behind", [b"", b" ", b"\n<iq/>", b"</stream:stream", b"<"])
+def test_an_element_that_comes_alone_or_with_the_beginning_of_more(chunk: bytes, behind: bytes) -> None:
+    heard = hear(HEADER, chunk + behind)
+    assert heard.frames[0][3] == chunk and heard.failure is None
+
+
+def test_an_element_that_comes_alone_is_not_larger_than_allowed() -> None:
+    said = b"<message><body>hello</body></message>"
+    assert hear(HEADER, said, size=len(said)).frames[0][3] == said
+    heard = hear(HEADER, said, size=len(said) - 1)
+    assert heard.failure is not None and heard.failure.condition == "policy-violation" and not heard.frames
