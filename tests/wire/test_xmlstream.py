@@ -325,6 +325,21 @@ def test_an_element_that_comes_alone_or_with_the_beginning_of_more(chunk: bytes,
     assert heard.frames[0][3] == chunk and heard.failure is None
 
 
+@pytest.mark.parametrize("holds", [False, True])
+def test_an_element_with_the_first_part_of_the_next(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expat, "HOLDS_TOKENS_BACK", holds)
+    said = b"<message><body>hello</body></message>"
+    for at in range(1, len(said)):
+        heard = Heard()
+        stream = XMLStream(heard, Limits(1000, 10))
+        stream.data_received(HEADER)
+        stream.data_received(said + said[:at])
+        # What there is of the next one is not left in the parser that other streams share.
+        assert [frame[3] for frame in hear(HEADER, said).frames] == [said], at
+        stream.data_received(said[at:])
+        assert [frame[3] for frame in heard.frames] == [said, said], at
+
+
 def test_an_element_that_comes_alone_is_not_larger_than_allowed() -> None:
     said = b"<message><body>hello</body></message>"
     assert hear(HEADER, said, size=len(said)).frames[0][3] == said
