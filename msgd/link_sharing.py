@@ -120,7 +120,7 @@ def _has_room(link: Link, errors: bool = False) -> bool:
         and asking.room
         and (asking.errors or not errors)
         and link.sends
-        and not link.congested
+        and not link.congested()
         and len(link.pairs) < MOST_DOMAINS
     )
 

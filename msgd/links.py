@@ -24,8 +24,7 @@ from msgd.routing.link import Link
 from msgd.routing.link_management import LinkManagement
 from msgd.routing.link_proof import Proof
 from msgd.routing.router import Router
-from msgd.routing.stream_management import Receipt, Sent
-from msgd.spool.link_entry import LinkEntry
+from msgd.routing.stream_management import Kept, Receipt, Sent
 from msgd.spool.link_queue import LinkQueue
 from msgd.spool.outbox import Outbox
 from msgd.wire.errors import StanzaError, StreamError
@@ -270,9 +269,11 @@ class Links(LinkDoor):
 
     def acknowledged(self, sent: Iterable[Sent]) -> None:
         """A peer has these: of the messages among them nothing need be kept."""
-        for entry in sent:
-            if isinstance(entry, LinkEntry):
-                self.queue.acknowledged(entry)
+        self.queue.acknowledged(sent)
+
+    def unproven(self, link: Link, kept: Kept) -> None:
+        """A message was sent of which the link cannot tell whether it arrived but by looking."""
+        self.queue.prove_soon(link, kept)
 
     def undelivered(self, raw: bytes) -> None:
         """A stanza that nobody keeps never arrived: who asked something learns it."""

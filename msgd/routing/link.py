@@ -56,6 +56,9 @@ class Owner(Protocol):
     def acknowledged(self, sent: Iterable[Sent]) -> None:
         """The peer has these."""
 
+    def unproven(self, link: Link, kept: Kept) -> None:
+        """A message was sent of which the link cannot tell whether it arrived but by looking."""
+
     def pinged(self, id: str, theirs: JID, proof: Proof) -> None:
         """A ping goes to `theirs`: when its answer comes, `proof` is told."""
 
@@ -121,6 +124,8 @@ class Link:
         #: Nothing more is sent, since when: it ends as soon as nothing is owed.
         self.closing = False
         self.closing_since = 0.0
+        #: Stanzas may be written to it now.
+        self.sends = True
         #: It is over, and it ended without a word.
         self.ended = self.broke = False
         #: The stream error with which the peer ended it: the condition, and what it says; empty: none.
@@ -165,23 +170,17 @@ class Link:
             self.last_used = now
 
     @property
-    def sends(self) -> bool:
-        """Whether stanzas may be written to it now."""
-        return not (self.closing or self.ended)
-
-    @property
     def owes(self) -> bool:
         """Something was sent of which is not known whether it arrived: closed now, it would be sent again."""
         return bool(self.proof_of_arrival) or (
             self.management is not None and self.management.state.queue is not None
         )
 
-    @property
     def congested(self) -> bool:
         """No more kept messages should be written to it now."""
-        management = self.management
-        full = management.full if management is not None else self.proof_of_arrival.full
-        return full or self.transport.buffered > CONGESTED
+        if (self.management or self.proof_of_arrival).full():
+            return True
+        return self.transport.buffered > CONGESTED
 
     # -- from the peer -------------------------------------------------------------------------
 
@@ -257,6 +256,7 @@ class Link:
         """Send a message that the queue keeps until the peer has it."""
         if self.management is None:
             self.proof_of_arrival.add(kept)
+            self.owner.unproven(self, kept)
         self._write(kept, kept.raw)
 
     def _write(self, sent: Sent, raw: bytes) -> None:
@@ -267,7 +267,8 @@ class Link:
             return
         management.state.push(sent)
         self.transport.write(to_server(raw))
-        management.ask()
+        if self.sent >= management.ask_at:
+            management.ask()
 
     def send_ping(self, id: str) -> None:
         """Ask for a sign that the peer has taken what was sent (XEP-0199 §4.2); see `Proof`."""
@@ -288,7 +289,7 @@ class Link:
     def retire(self) -> None:
         """Send nothing more; what was sent may be acknowledged, for a while."""
         if not self.closing:
-            self.closing = True
+            self.closing, self.sends = True, False
             self.closing_since = self.owner.clock.seconds()
 
     @property
@@ -336,5 +337,5 @@ class Link:
 
     def _over(self) -> None:
         if not self.ended:
-            self.ended = True
+            self.ended, self.sends = True, False
             self.owner.ended(self)

@@ -46,6 +46,8 @@ class LinkManagement:
         #: Under which the link may be resumed; empty: not at all.
         self.id = ""
         self.state = StreamManagement("", False, self._answer)
+        #: `Link.sent` from which on `ask` is to be called behind what was sent.
+        self.ask_at = 0
         self._asking: Any = None
         self._requests: deque[int] = deque()  # not answered: what had been sent at each of them
         #: Domains and pairs of the link, for who resumes it, and the pair with which it began.
@@ -90,6 +92,7 @@ class LinkManagement:
     def go_on(self, link: Link, handled: int) -> None:
         """Use `link` from now on; its peer has `handled`. Raises StreamError."""
         self.link = link
+        self.ask_at = 0
         link.management = self
         if link.incoming or link.both_ways:
             link.domains |= self.domains
@@ -108,6 +111,7 @@ class LinkManagement:
             raw = sent if isinstance(sent, bytes) else sent.raw
             self.link.transport.write(to_server(raw))
         self.state.requested = False
+        self.ask_at = 0
         self._requests.clear()
         if self.state.queue:
             self.ask()
@@ -144,14 +148,23 @@ class LinkManagement:
         link, state = self.link, self.state
         if link is None:
             return
-        if (state.sent - state.requested_at) % MODULO >= (_MORE if state.requested else _ENOUGH):
+        left = self._enough - (state.sent - state.requested_at) % MODULO
+        if left <= 0:
             self._note_request(link)
             link.transport.write(REQUEST)
+            left = self._enough
         elif self._asking is None and not state.requested:
             self._asking = link.owner.clock.callLater(_GATHER, self._ask_now)
+        self.ask_at = link.sent + left
+
+    @property
+    def _enough(self) -> int:
+        """So many stanzas that nothing was asked about are a reason for a request."""
+        return _MORE if self.state.requested else _ENOUGH
 
     def _ask_now(self) -> None:
         self._asking = None
+        self.ask_at = 0
         if self.link is not None and not self.state.requested and self.state.queue is not None:
             self._note_request(self.link)
             self.link.transport.append(REQUEST)
@@ -167,6 +180,7 @@ class LinkManagement:
     def _answered(self, handled: int) -> None:
         """One request is answered, or several: who answers when it is safe may do so for all of them."""
         requests = self._requests
+        self.ask_at = 0
         if requests:
             requests.popleft()
         while requests and (handled - requests[0]) % MODULO < MODULO // 2:
@@ -179,7 +193,6 @@ class LinkManagement:
         """Since when an answer is owed."""
         return self.state.awaiting_since if self.state.requested and self.state.queue is not None else None
 
-    @property
     def full(self) -> bool:
         """Enough is on its way."""
         state = self.state

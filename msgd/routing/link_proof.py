@@ -44,7 +44,6 @@ class Proof:
     def __bool__(self) -> bool:
         return bool(self.unproven)
 
-    @property
     def full(self) -> bool:
         """Enough is on its way."""
         return len(self.unproven) >= _MOST or self._size > _MOST_BYTES

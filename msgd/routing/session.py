@@ -112,7 +112,6 @@ class Session:
         """TLS version and cipher; empty while there is no connection."""
         return self.transport.tls if self.transport is not None else ""
 
-    @property
     def congested(self) -> bool:
         """Nothing more should be taken out of the spool for this session now."""
         sm = self.stream_management

@@ -30,7 +30,8 @@ class Backlog:
 
     def __init__(self, queue: LinkQueue, ours: JID, theirs: JID) -> None:
         self._queue = queue
-        self._ours, self._theirs = ours, theirs
+        #: Of our domain from which they come, and theirs to which they go.
+        self.pair = ours, theirs
         #: How many there are, and their bytes.
         self.count = self.size = 0
         self._held: dict[int, LinkEntry] = {}  # in memory, on their way or not
@@ -115,17 +116,16 @@ class Backlog:
 
     async def _read_page(self) -> None:
         deleting = set(self._queue.deleting)
+        ours, theirs = self.pair
         try:
             rows, corrupt, last = await self._queue.database.read(
-                partial(
-                    link_store.page, ours=self._ours, theirs=self._theirs, after=self._read_upto, most=_PAGE
-                )
+                partial(link_store.page, ours=ours, theirs=theirs, after=self._read_upto, most=_PAGE)
             )
             if corrupt:
                 _log.error("{count} stored messages are damaged and were set aside", count=len(corrupt))
                 self.count -= len(corrupt)
                 await self._queue.database.write(
-                    partial(link_store.set_aside, ours=self._ours, theirs=self._theirs, ids=corrupt)
+                    partial(link_store.set_aside, ours=ours, theirs=theirs, ids=corrupt)
                 )
         except DatabaseError as error:
             _log.error("the queue of a link waits: {kind}", kind=type(error).__name__)
@@ -136,7 +136,7 @@ class Backlog:
         for id, raw in rows:
             if id in self._held or id in deleting or id in self._queue.deleting:
                 continue
-            entry = LinkEntry(id, self._ours, self._theirs, raw)
+            entry = LinkEntry(id, self, raw)
             entry.stored = True
             self._held[id] = entry
             self._unsent.append(entry)

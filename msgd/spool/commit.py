@@ -109,7 +109,7 @@ class GroupCommit(Generic[E]):
     def add(self, entry: E, awaited: bool) -> None:
         """Write the entry when its window is over, if it is not `done` by then, or to be archived."""
         # What retracts another waits as long as that one may, so as not to be written before it.
-        if entry.filing is not None and entry.filing.retracts:
+        if awaited and entry.filing is not None and entry.filing.retracts:
             awaited = False
         (self._short if awaited else self._long).add(entry)
 

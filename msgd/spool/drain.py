@@ -90,7 +90,7 @@ class Drain:
     async def _taken(self) -> bool:
         """Wait until some session can take more. False when there is none at all."""
         while reachable := self._account.reachable():
-            if not all(session.congested for session in reachable):
+            if not all(session.congested() for session in reachable):
                 return True
             self._room = Deferred()
             await self._room
@@ -185,9 +185,9 @@ class Drain:
 
     def _targets(self, entry: Entry) -> list[Session]:
         addressed = self._account.sessions.get(entry.resource) if entry.resource else None
-        if addressed is not None and not addressed.congested:
+        if addressed is not None and not addressed.congested():
             return [addressed]
-        return [session for session in self._account.reachable() if not session.congested]
+        return [session for session in self._account.reachable() if not session.congested()]
 
     async def _set_aside(self, ids: list[int]) -> None:
         _log.error("{count} stored messages are damaged and were set aside", count=len(ids))

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from msgd.routing.stream_management import Receipt
 from msgd.spool.entry import Filing
 from msgd.wire.jid import JID
 
+if TYPE_CHECKING:
+    from msgd.spool.backlog import Backlog
+
 
 class LinkEntry:
-    """A message for `theirs` from `ours`; `raw` is as a client would be sent it. See `entry.Entry`."""
+    """A message of a backlog; `raw` is as a client would be sent it. See `entry.Entry`."""
 
-    __slots__ = ("done", "id", "ours", "raw", "receipt", "size", "stored", "theirs", "writing")
+    __slots__ = ("backlog", "done", "id", "raw", "receipt", "size", "stored", "writing")
 
     #: No archive keeps what goes to another server.
     archived = False
     filing: Filing | None = None
 
-    def __init__(self, id: int, ours: JID, theirs: JID, raw: bytes, receipt: Receipt | None = None) -> None:
+    def __init__(self, id: int, backlog: Backlog, raw: bytes, receipt: Receipt | None = None) -> None:
         self.id = id
-        self.ours, self.theirs = ours, theirs
+        self.backlog = backlog
         self.raw = raw
         self.size = len(raw)
         self.receipt = receipt
         self.stored = self.writing = self.done = False
 
     @property
+    def pair(self) -> tuple[JID, JID]:
+        """Of our domain from which it comes, and theirs to which it goes."""
+        return self.backlog.pair
+
+    @property
     def gone(self) -> tuple[str, int, str]:
         """What `link_store` has to know to delete its row."""
-        return self.theirs, self.id, self.ours
+        ours, theirs = self.pair
+        return theirs, self.id, ours
 
     def settle(self) -> None:
         """It is safe: the sender may be told."""

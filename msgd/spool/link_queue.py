@@ -6,12 +6,12 @@ sender is told, when it is committed, or the other server has it, or its sender 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from msgd.limits import Federation
 from msgd.routing.kinds import kept
-from msgd.routing.stream_management import Receipt
+from msgd.routing.stream_management import Kept, Receipt, Sent
 from msgd.spool import link_store
 from msgd.spool.commit import GroupCommit
 from msgd.spool.entry import Ids
@@ -111,7 +111,7 @@ class LinkQueue:
 
         Kept is what would be for an absent recipient, and what is said in rooms.
         """
-        from_, to, raw = stanza.from_, stanza.to, stanza.raw
+        from_, to = stanza.from_, stanza.to
         assert from_ is not None and to is not None  # the router's part
         # A JID equals its text, so that most stanzas need none made.
         outbox = self._outboxes.get((from_.domain, to.domain))
@@ -123,40 +123,53 @@ class LinkQueue:
         if not (kept(stanza) or _is_said_in_a_room(stanza)):
             outbox.pass_on(self.ids.next(), stanza)
             return False
-        options, backlog, commit = self.options, outbox.backlog, self._commit
-        if (
-            backlog.count >= options.most_messages
-            or backlog.size + len(raw) > options.most_bytes
-            or commit.unwritten > _UNWRITTEN
-        ):
-            self.fail(stanza, StanzaError("resource-constraint", "too much waits for that server"))
-            return False
-        entry = LinkEntry(self.ids.next(), outbox.ours, outbox.theirs, raw, receipt)
+        entry = LinkEntry(self.ids.next(), outbox.backlog, stanza.raw, receipt)
         # On a link the answer of the other server comes before the disk's would, mostly. Who waits for that
         # has it later where it does not, but the disk is not kept busy with what is delivered.
-        commit.add(entry, outbox.link is None)
+        if outbox.send(entry):
+            self._commit.add(entry, awaited=False)
+            return True
+        if self._is_too_much(entry):
+            self.fail(stanza, StanzaError("resource-constraint", "too much waits for that server"))
+            return False
+        self._commit.add(entry, awaited=outbox.link is None)
         outbox.keep(entry)
         return True
 
-    def acknowledged(self, entry: LinkEntry) -> None:
-        """The other server has it, or its sender got it back."""
-        if entry.done:
-            return
-        entry.done = True
-        outbox = self._outboxes.get((entry.ours, entry.theirs))
-        if outbox is not None:
-            outbox.acknowledged(entry)
-        if entry.stored:
-            self._commit.delete(entry)
-        elif entry.writing:
-            self.deleting.add(entry.id)
-        if entry.receipt is not None:
-            entry.settle()
+    def _is_too_much(self, entry: LinkEntry) -> bool:
+        """Whether one more cannot wait. What goes out at once does not: a link takes only so much."""
+        options, backlog = self.options, entry.backlog
+        return (
+            backlog.count >= options.most_messages
+            or backlog.size + entry.size > options.most_bytes
+            or self._commit.unwritten > _UNWRITTEN
+        )
 
-    def prove_soon(self, link: Link, entry: LinkEntry) -> None:
+    def acknowledged(self, sent: Iterable[Sent]) -> None:
+        """The other server has these, or their senders got them back; what nobody keeps is passed over."""
+        outboxes = set()
+        for entry in sent:
+            if type(entry) is not LinkEntry or entry.done:
+                continue
+            entry.done = True
+            backlog = entry.backlog
+            backlog.acknowledged(entry)
+            outboxes.add(backlog.pair)
+            if entry.stored:
+                self._commit.delete(entry)
+            elif entry.writing:
+                self.deleting.add(entry.id)
+            if entry.receipt is not None:
+                entry.settle()
+        for pair in outboxes:
+            outbox = self._outboxes.get(pair)
+            if outbox is not None:
+                outbox.acknowledged()
+
+    def prove_soon(self, link: Link, kept: Kept) -> None:
         """Something was sent on a link without stream management: look soon whether it arrived."""
         self._unproven[link] = None
-        if entry.stored:
+        if isinstance(kept, LinkEntry) and kept.stored:
             self._commit.prove_soon()
 
     # -- for the group commit ------------------------------------------------------------------
@@ -181,9 +194,7 @@ class LinkQueue:
         if entry.done:
             self._commit.delete(entry)
             return
-        outbox = self.find(entry.ours, entry.theirs)
-        if outbox is not None:
-            outbox.backlog.stored(entry)
+        entry.backlog.stored(entry)
 
     def not_stored(self) -> None:
         """The database took nothing; it is tried again."""

@@ -45,11 +45,11 @@ def write(connection: Connection, entries: list[LinkEntry], gone: list[Any]) -> 
             _INSERT,
             [
                 {
-                    "theirs": entry.theirs,
-                    "ours": entry.ours,
+                    "ours": entry.pair[0],
+                    "theirs": entry.pair[1],
                     "id": entry.id,
                     "size": entry.size,
-                    "checksum": checksum(entry.theirs, entry.ours, entry.id, entry.raw),
+                    "checksum": checksum(entry.pair[1], entry.pair[0], entry.id, entry.raw),
                     "stanza": entry.raw,
                 }
                 for entry in entries

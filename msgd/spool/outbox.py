@@ -63,6 +63,7 @@ class Outbox:
         self._queue = queue
         self._clock: Any = queue.clock
         self._reading = False
+        self._clear = False  # there is a link, and nothing waits that would have to be sent before what comes
         self._fleeting = Fleeting(queue.clock, lambda: queue.options.patience, self._late)
         self._connecting = False
         self._failed_at = -_REST
@@ -96,15 +97,20 @@ class Outbox:
 
     # -- what comes ----------------------------------------------------------------------------
 
+    def send(self, entry: LinkEntry) -> bool:
+        """Send a message that is kept, where nothing is in its way. Else False: see `keep`."""
+        link = self.link
+        if not self._flows(link) or link.congested() or not link.takes(entry.raw):
+            return False
+        self.backlog.add(entry, sent=True)
+        link.send_kept(entry)
+        return True
+
     def keep(self, entry: LinkEntry) -> None:
-        """A message that is kept."""
-        link, backlog = self.link, self.backlog
-        if self._flows(link) and not link.congested and link.takes(entry.raw):
-            backlog.add(entry, sent=True)
-            self._give(link, entry)
-            return
-        backlog.add(entry)
-        if link is None:
+        """A message that is kept, and has to wait."""
+        self.backlog.add(entry)
+        self._clear = False
+        if self.link is None:
             self.notices.waits(entry.raw)
         self._go_on()
 
@@ -120,16 +126,12 @@ class Outbox:
         if not self._fleeting.add(id, stanza):
             self._give_back(stanza, StanzaError("resource-constraint", "too much waits for that server"))
             return
+        self._clear = False
         self._go_on()
 
     def _flows(self, link: Link | None) -> TypeGuard[Link]:
-        """Whether nothing waits that would have to be sent before."""
-        return (
-            link is not None
-            and link.sends
-            and self.backlog.sent
-            and not (self._fleeting.waiting or self._suspicion.upto)
-        )
+        """Whether what comes may be sent at once."""
+        return self._clear and link is not None and link.sends
 
     def _go_on(self) -> None:
         if self.link is not None:
@@ -220,6 +222,7 @@ class Outbox:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+        self._clear = False
         if not resumed:
             self.backlog.send_again()
         self.pump()
@@ -227,6 +230,7 @@ class Outbox:
     def unlinked(self) -> None:
         """The link is over. One that broke soon, and brought nothing there, is a failure like others."""
         link, self.link = self.link, None
+        self._clear = False
         if link is not None and link.refusal:
             self._refused(link)
         if link is not None and self._clock.seconds() - link.since < _SOON:
@@ -249,7 +253,7 @@ class Outbox:
             _log.info("a message over which another server ends its streams came back")
             text = f"the other server ends its streams over this message: {link.refusal}"
             self._return(back, StanzaError("not-acceptable", text))
-            self._queue.acknowledged(back)
+            self._queue.acknowledged((back,))
 
     def pump(self) -> None:
         """Send what can be sent."""
@@ -264,7 +268,8 @@ class Outbox:
             if self._fleeting.waiting and (entry is None or self._fleeting.first < entry.id):
                 self._send_fleeting(link, self._fleeting.take())
                 continue
-            if entry is None or link.congested:
+            self._clear = entry is None
+            if self._clear or link.congested():
                 return
             self._send(link, backlog.take())
 
@@ -274,14 +279,9 @@ class Outbox:
             entry.raw = with_delay(entry.raw, entry.id, self.ours)
         if not link.takes(entry.raw):
             self._return(entry, too_large(link))
-            self._queue.acknowledged(entry)
+            self._queue.acknowledged((entry,))
             return
-        self._give(link, entry)
-
-    def _give(self, link: Link, entry: LinkEntry) -> None:
         link.send_kept(entry)
-        if link.management is None:
-            self._queue.prove_soon(link, entry)
 
     def _send_fleeting(self, link: Link, stanza: Stanza) -> None:
         if link.takes(stanza.raw):
@@ -307,9 +307,8 @@ class Outbox:
         self._reading = False
         self.pump()
 
-    def acknowledged(self, entry: LinkEntry) -> None:
-        """The other server has it, or its sender got it back."""
-        self.backlog.acknowledged(entry)
+    def acknowledged(self) -> None:
+        """The other server has something, or its sender got it back."""
         if self.notices.late and not self.backlog.count:
             self.notices.nothing_waits()
         if self.link is not None:
@@ -329,13 +328,13 @@ class Outbox:
             if sent.id < before:
                 count += 1
                 self._return(sent, error)
-                self._queue.acknowledged(sent)
+                self._queue.acknowledged((sent,))
         while self.link is None:
             entry = backlog.first
             if entry is not None and entry.id < before and not backlog.unread:
                 count += 1
                 self._return(backlog.take(), error)
-                self._queue.acknowledged(entry)
+                self._queue.acknowledged((entry,))
                 continue
             if not backlog.unread or self._reading or backlog.ends_before(before):
                 break

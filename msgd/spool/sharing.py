@@ -30,7 +30,7 @@ def share(spool: Spool, newcomer: Session) -> None:
     for id in sorted(held):
         entry = held[id]
         # After a restart perhaps only a copy of it is known.
-        if id not in known and entry.raw and not newcomer.congested:
+        if id not in known and entry.raw and not newcomer.congested():
             _show(spool, entry, newcomer)
 
 

@@ -104,9 +104,9 @@ class Spool:
         if mailbox.drain is not None:
             takers = []
         elif len(targets) == 1:
-            takers = [] if targets[0].congested else targets
+            takers = [] if targets[0].congested() else targets
         else:
-            takers = [session for session in targets if not session.congested]
+            takers = [session for session in targets if not session.congested()]
         if not takers and (mailbox.count >= self.quota or mailbox.size + len(stanza.raw) > self.quota_size):
             return False
         id = self.ids.next()

@@ -17,8 +17,8 @@ from msgd.wire.xml import CLIENT_NAMESPACE, START_TAG, STREAM_NAMESPACE
 CLIENT_HEADER: Final = (
     f"<stream:stream xmlns='{CLIENT_NAMESPACE}' xmlns:stream='{STREAM_NAMESPACE}'>".encode()
 )
-#: Elements after which it should be replaced, so that expat forgets the names that strangers gave.
-_LIFE: Final = 5000
+#: Bytes after which it should be replaced, so that expat forgets the names that strangers gave.
+_LIFE: Final = 1024 * 1024
 #: How often the bytes of one element are read again on a build of expat that holds tokens back.
 _REREADS: Final = 32
 #: Attributes of one element; more serve nobody.
@@ -41,7 +41,7 @@ class Limits:
 class Framer:
     """One expat parser inside a stream header, and the bytes of the element it is inside of."""
 
-    __slots__ = ("_events", "_offset", "_parse", "_parser", "_wary", "count", "failure", "header", "held",
+    __slots__ = ("_events", "_offset", "_parse", "_parser", "_wary", "failure", "header", "held",
                  "idle", "limits", "pending", "rereads", "spent")  # fmt: skip
 
     def __init__(self, header: bytes = CLIENT_HEADER) -> None:
@@ -49,7 +49,6 @@ class Framer:
         self.pending = b""  # of the unfinished element
         self.held = b""  # not yet given to expat (only where it holds tokens back)
         self.limits = Limits(0, 0)
-        self.count = 0
         self.rereads = 0
         self.idle = True  # between two elements
         self.spent = False  # it has read the end of a stream, or enough
@@ -116,11 +115,11 @@ class Framer:
         """
         if expat.HOLDS_TOKENS_BACK:
             data = self._hold(data)
-            if not data:
+            if self.held:
                 self.idle = False
+            if not data:
                 return []
-        self._give(data)
-        if self.idle and len(self._events) == 1:
+        if self._give(data) and self.idle:
             frame = self._whole(data)
             if frame is not None:
                 return [frame]
@@ -136,11 +135,13 @@ class Framer:
                 return frames
             raise self.failure
         size = len(data)
+        if frames:
+            self.rereads = 0
         if done != size and data[done:].isspace():
             done = size
-        elif frames:
-            self.rereads = 0
         self._offset += done
+        if self._offset > _LIFE:
+            self.spent = True
         self.idle = done == size and not self.held
         if self.idle:
             self.pending = b""
@@ -154,7 +155,7 @@ class Framer:
     def _whole(self, data: bytes) -> Frame | None:
         """`data` as one element, which most of what clients send is: then nothing is copied out of it.
 
-        None where it is more than that, or less, or nothing is said of it yet. Expat read one element in it.
+        None where it is more than that, or less. Expat read one element in it, or the end of the stream.
         """
         name, attributes, children, start, end = self._events[0]
         offset, size = self._offset, len(data)
@@ -162,15 +163,11 @@ class Framer:
             return None
         end -= offset
         # Of `<an-empty/>` one this is behind it. No end tag follows there: it would have been read as well.
-        if end != size and not (data.startswith(b"</", end) and data.find(b">", end) == size - 1):
-            return None
-        if self.failure is not None or self._wary or self.held:
+        if end != size and not (data[end : end + 2] == b"</" and data.find(b">", end) == size - 1):
             return None
         self._events.clear()
         self._offset = offset + size
-        self.rereads = 0
-        self.count += 1
-        if self.count > _LIFE:
+        if offset > _LIFE:
             self.spent = True
         return name, attributes, tuple(children), data
 
@@ -198,9 +195,7 @@ class Framer:
             end -= offset
             # expat tells the start of the end tag, or what is behind the '/>' of <an-empty/> one;
             # the latter may be the end tag of the stream.
-            if data[end : end + 2] == b"</" and not (
-                data[end - 2 : end] == b"/>" and _is_one_tag(data[start:end])
-            ):
+            if data[end : end + 2] == b"</" and not (data[end - 2] == 0x2F and _is_one_tag(data[start:end])):
                 done = data.index(b">", end) + 1
             else:
                 done = end
@@ -208,24 +203,29 @@ class Framer:
             if done - start > largest:
                 raise too_big(self.limits)
         self._events.clear()
-        self.count += len(frames)
-        if self.count > _LIFE:
-            self.spent = True
         return done
 
-    def _give(self, data: bytes) -> None:
-        """Let expat read; a fault is kept until what came before it has been handled."""
+    def _give(self, data: bytes) -> bool:
+        """Let expat read; a fault is kept until what came before it has been handled.
+
+        Whether there was nothing to look at more closely, and one event.
+        """
+        plain = True
         # Numbers, as Python looks for a byte some ten times as fast as for a string of one.
         if 0x7D in data or 0x26 in data:  # "}" itself, or "&", as which it may be written
             self._parser.StartNamespaceDeclHandler = expat.refuse_braces
             self._wary = True
+            plain = False
         try:
             self._parse(data, False)
         except pyexpat.ExpatError as error:
             if not (self._events and self._events[-1][-1] < 0):  # nothing counts behind the end
                 self.failure = expat.translate(error, self.pending + data)
+                plain = False
         except StreamError as error:
             self.failure = error
+            plain = False
+        return plain and len(self._events) == 1
 
     def _hold(self, data: bytes) -> bytes:
         """Keep an unfinished tag back: this expat would not tell when it is finished."""
@@ -248,7 +248,7 @@ class Framer:
 
 
 def _is_one_tag(data: bytes) -> bool:
-    """Whether `data`, which begins with a tag and ends like an empty one, is one empty element."""
+    """Whether `data`, which begins with a tag, is one empty element."""
     if b"<" in data[1:]:
         return False
     tag = START_TAG.match(data)  # text may end like a tag

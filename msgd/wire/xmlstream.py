@@ -3,8 +3,8 @@
 Stands between the transport and whoever listens to a stream (negotiation first, then the session).
 
 A framer (`framer.py`) is *leased*: a stream holds one only while it is inside an element. Between
-elements all streams share one, so an idle stream has no parser. The shared framer is replaced every
-few thousand elements, so that names which a stranger made expat remember go away again.
+elements all streams share one, so an idle stream has no parser. The shared framer is replaced now and
+then, so that names which a stranger made expat remember go away again.
 
 Sources: RFC 6120 §4.2-4.4, §11.
 """
@@ -35,10 +35,11 @@ _STANDS_ALONE: Final = (b"<message", b"<iq", b"<presence", b"<a ", b"<r ")
 class _Pool:
     """The framer that all streams of one kind share, made inside the header that most of them have."""
 
-    __slots__ = ("framer", "header")
+    __slots__ = ("framer", "header", "of_servers")
 
-    def __init__(self, header: bytes) -> None:
+    def __init__(self, header: bytes, of_servers: bool) -> None:
         self.header = header
+        self.of_servers = of_servers
         self.framer = Framer(header)
 
     def fresh(self, leased: bool = False) -> None:
@@ -46,6 +47,14 @@ class _Pool:
         if not leased:
             self.framer.release()
         self.framer = Framer(self.header)
+
+
+_CLIENTS: Final = _Pool(CLIENT_HEADER, of_servers=False)
+# Read as if they were for clients already: so most are ready, and none of their names has to be changed.
+# Where the difference may show, `LinkStream` looks at what they are.
+_SERVERS: Final = _Pool(
+    LINK_HEADER.replace(SERVER_NAMESPACE.encode(), CLIENT_NAMESPACE.encode(), 1), of_servers=True
+)
 
 
 class Listener(Protocol):
@@ -79,18 +88,20 @@ class XMLStream:
     changed at any time and holds for the elements that follow.
     """
 
-    __slots__ = ("_framer", "_own_header", "_unread", "limits", "listener")
-
-    _pool = _Pool(CLIENT_HEADER)
-    _of_servers = False
+    __slots__ = ("_framer", "_own_header", "_pool", "_unread", "limits", "listener")
 
     def __init__(self, listener: Listener, limits: Limits) -> None:
+        self._pool = self._shared()
         self.listener: Listener | None = listener
         self.limits = limits
         self._framer: Framer | None = None
         self._own_header: bytes | None = None
         # Bytes of a stream header that is not complete; None once there is one.
         self._unread: bytes | None = b""
+
+    @staticmethod
+    def _shared() -> _Pool:
+        return _CLIENTS
 
     def reset(self) -> None:
         """Expect a new stream header (RFC 6120 §4.3.3); bytes already read are forgotten."""
@@ -158,7 +169,7 @@ class XMLStream:
         pool = self._pool
         # May what is in `data` mean something else without the header, however it begins?
         suspect = self._own_header is not None or (
-            self._of_servers and (framer is not None or not stand_alone(data))
+            pool.of_servers and (framer is not None or not stand_alone(data))
         )
         if framer is None:
             framer = pool.framer
@@ -213,10 +224,9 @@ class LinkStream(XMLStream):
 
     __slots__ = ()
 
-    _of_servers = True
-    # Read as if they were for clients already: so most are ready, and none of their names has to be changed.
-    # Where the difference may show, `_alone` looks at what they are.
-    _pool = _Pool(LINK_HEADER.replace(SERVER_NAMESPACE.encode(), CLIENT_NAMESPACE.encode(), 1))
+    @staticmethod
+    def _shared() -> _Pool:
+        return _SERVERS
 
     def _alone(self, name: str, children: tuple[str, ...], raw: bytes) -> tuple[str, tuple[str, ...], bytes]:
         if self._own_header is None and raw.startswith(_STANDS_ALONE) and stands_alone(raw):

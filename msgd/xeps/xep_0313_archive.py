@@ -120,7 +120,7 @@ class MessageArchive(Extension):
         for _ in range(_PAUSES):
             if session.ended:
                 raise StanzaError("recipient-unavailable")
-            if not session.congested:
+            if not session.congested():
                 return
             await deferLater(clock, _PAUSE)
         raise StanzaError("resource-constraint", "the client does not take its results")

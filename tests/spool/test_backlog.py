@@ -52,16 +52,19 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     database.close_now()
 
 
-def store(queue: Queue, backlog: Backlog | None, *ids: int) -> None:
+def made(queue: Queue) -> Backlog:
+    """The backlog of the pair, with nothing in it."""
+    return Backlog(queue, OURS, THEIRS)  # type: ignore[arg-type]  # as much of a queue as is needed
+
+
+def store(queue: Queue, backlog: Backlog, *ids: int) -> None:
     """Messages that are accepted, and committed."""
     for id in ids:
-        entry = LinkEntry(id, OURS, THEIRS, b"<message id='%d'/>" % id)
-        if backlog is not None:
-            backlog.add(entry)
+        entry = LinkEntry(id, backlog, b"<message id='%d'/>" % id)
+        backlog.add(entry)
         queue._database.write_now(lambda c, entry=entry: link_store.write(c, [entry], []))
         entry.stored = True
-        if backlog is not None:
-            backlog.stored(entry)
+        backlog.stored(entry)
 
 
 def drained(backlog: Backlog) -> list[int]:
@@ -79,7 +82,7 @@ def drained(backlog: Backlog) -> list[int]:
 def test_more_than_memory_takes_comes_out_in_order(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_UNSENT", 5)
     monkeypatch.setattr(module, "_PAGE", 3)
-    backlog = Backlog(queue, OURS, THEIRS)  # type: ignore[arg-type]  # as much of it as is needed
+    backlog = made(queue)
     store(queue, backlog, *range(1, 21))
     assert backlog.count == 20
     assert drained(backlog) == list(range(1, 21))
@@ -90,20 +93,20 @@ def test_more_than_memory_takes_comes_out_in_order(queue: Queue, monkeypatch: py
 def test_what_was_there_before_comes_first(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_UNSENT", 2)
     monkeypatch.setattr(module, "_PAGE", 3)
-    store(queue, None, 1, 2, 3, 4)
-    backlog = Backlog(queue, OURS, THEIRS)  # type: ignore[arg-type]  # the same
+    store(queue, made(queue), 1, 2, 3, 4)  # by a process that is gone
+    backlog = made(queue)
     backlog.waits(4, 100, 1)
     store(queue, backlog, 5, 6, 7, 8, 9)
     assert drained(backlog) == list(range(1, 10))
 
 
 def test_a_damaged_row_is_set_aside(queue: Queue) -> None:
-    store(queue, None, 1, 2)
-    bad = LinkEntry(3, OURS, THEIRS, b"<message/>")
+    store(queue, made(queue), 1, 2)
+    bad = LinkEntry(3, made(queue), b"<message/>")
     queue._database.write_now(lambda c: link_store.write(c, [bad], []))
     connection: Any = queue._database
     connection.write_now(lambda c: c.run(_queue.update().values(stanza=b"x").where(_queue.c.id == 3)))
-    backlog = Backlog(queue, OURS, THEIRS)  # type: ignore[arg-type]  # the same
+    backlog = made(queue)
     backlog.waits(3, 100, 1)
     assert drained(backlog) == [1, 2]
     assert backlog.count == 2

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from msgd.spool.link_entry import LinkEntry
 from msgd.spool.suspicion import Suspicion
-from msgd.wire.jid import JID
 
-OURS, THEIRS = JID.parse("a.example"), JID.parse("b.example")
-FIRST, SECOND, THIRD = (LinkEntry(id, OURS, THEIRS, b"<message/>") for id in (1, 2, 3))
+BACKLOG = cast(Any, None)  # which of them it is does not matter
+FIRST, SECOND, THIRD = (LinkEntry(id, BACKLOG, b"<message/>") for id in (1, 2, 3))
 
 
 @pytest.mark.parametrize(

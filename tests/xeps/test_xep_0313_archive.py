@@ -20,11 +20,14 @@ class _Never:
     def __init__(self) -> None:
         self.asked: list[Deferred[Any]] = []
         self.account = self
-        self.id, self.ended, self.congested = 1, False, False
+        self.id, self.ended = 1, False
         self.archive = self.router = self.table = self
         self.config = self
         self.most_per_page = 100
         self.database = self.accounts = self.clock = None
+
+    def congested(self) -> bool:
+        return False
 
     def session(self, jid: object) -> _Never:
         return self

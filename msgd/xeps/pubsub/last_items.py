@@ -50,7 +50,7 @@ async def send_last_items(
     for start in range(0, len(candidates), _OWNERS):
         some = candidates[start : start + _OWNERS]
         for found in await router.database.read(lambda c, some=some: last_items(c, some, asker, wanted)):  # type: ignore[misc]  # the default binds the loop's variable
-            while session.congested and not session.ended:
+            while session.congested() and not session.ended:
                 await _pause(router)
             if session.ended or not session.available:
                 return
