@@ -111,7 +111,6 @@ class LinkManagement:
             raw = sent if isinstance(sent, bytes) else sent.raw
             self.link.transport.write(to_server(raw))
         self.state.requested = False
-        self.ask_at = 0
         self._requests.clear()
         if self.state.queue:
             self.ask()

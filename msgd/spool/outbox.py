@@ -230,7 +230,6 @@ class Outbox:
     def unlinked(self) -> None:
         """The link is over. One that broke soon, and brought nothing there, is a failure like others."""
         link, self.link = self.link, None
-        self._clear = False
         if link is not None and link.refusal:
             self._refused(link)
         if link is not None and self._clock.seconds() - link.since < _SOON:

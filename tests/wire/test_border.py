@@ -190,7 +190,14 @@ def test_one_that_is_suspect_among_others() -> None:
     assert [frame[3] for frame in frames] == [b"<message/>", forwarded, b"<message><body/></message>"]
 
 
-@pytest.mark.parametrize("raw", [b"<message xmlns='jabber:client'/>", b"<c:iq xmlns:c='jabber:client'/>"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"<message xmlns='jabber:client'/>",
+        b"<message xmlns='jabber&#58;client'/>",
+        b"<c:iq xmlns:c='jabber:client'/>",
+    ],
+)
 def test_stanzas_of_clients_are_none_of_servers(raw: bytes) -> None:
     with pytest.raises(StreamError) as caught:
         read(raw)

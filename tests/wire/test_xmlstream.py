@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from msgd.wire import expat
+from msgd.wire import framer as framer_module
 from msgd.wire import header as header_module
 from msgd.wire.errors import StreamError
 from msgd.wire.xmlstream import Header, Limits, XMLStream
@@ -345,3 +346,17 @@ def test_an_element_that_comes_alone_is_not_larger_than_allowed() -> None:
     assert hear(HEADER, said, size=len(said)).frames[0][3] == said
     heard = hear(HEADER, said, size=len(said) - 1)
     assert heard.failure is not None and heard.failure.condition == "policy-violation" and not heard.frames
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_what_expat_remembers_of_names_is_forgotten(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framer_module, "_LIFE", 1000)
+    stream = XMLStream(Heard(), Limits(10_000, 100))
+    stream.data_received(HEADER)
+    framers = set()
+    for number in range(200):
+        said = b"<message><a%d/></message>" % number
+        for at in range(pieces):
+            stream.data_received(said[at * 9 : (at + 1) * 9 if at + 1 < pieces else None])
+        framers.add(stream._pool.framer)
+    assert len(framers) > 4
