@@ -163,7 +163,6 @@ class LinkManagement:
 
     def _ask_now(self) -> None:
         self._asking = None
-        self.ask_at = 0
         if self.link is not None and not self.state.requested and self.state.queue is not None:
             self._note_request(self.link)
             self.link.transport.append(REQUEST)

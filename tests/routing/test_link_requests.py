@@ -121,12 +121,12 @@ def test_what_is_sent_while_an_answer_is_awaited_is_asked_about_then(peers: Peer
 
 def test_a_stream_that_resumes_another_asks_soon(peers: Peers) -> None:
     peers.say(100)
-    peers.answer()
     peers.taken()
     broken = peers.link.management
     assert isinstance(broken, LinkManagement)
     peers.link.sent = 0  # as on a new stream
     broken.go_on(peers.link, peers.count)
+    broken.send_again()
     peers.say()
     peers.world.clock.advance(_SOON)
     assert peers.taken() == ["101", "r"]
