@@ -121,6 +121,7 @@ def test_what_is_sent_while_an_answer_is_awaited_is_asked_about_then(peers: Peer
 
 def test_a_stream_that_resumes_another_asks_soon(peers: Peers) -> None:
     peers.say(100)
+    peers.world.clock.advance(_SOON)
     peers.taken()
     broken = peers.link.management
     assert isinstance(broken, LinkManagement)

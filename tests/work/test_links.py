@@ -21,7 +21,7 @@ from tests.work.test_calls import MESSAGES, Socket, Talk, check, counted, with_s
 __all__ = ["with_spool", "world"]  # fixtures
 
 #: Sent to another server, and its acknowledgement; received from there.
-_SENT = 69
+_SENT = 65
 _RECEIVED = 42
 THERE = JID.parse("there.example")
 
