@@ -32,12 +32,12 @@ def _ordinary() -> _Pair:
 
 def _direct(ffi: Any, lib: Any) -> _Pair:
     buffer = ffi.new("char[]", READ_SIZE)
-    view, read, write = ffi.buffer, lib.SSL_read, lib.SSL_write
+    copy, read, write = ffi.unpack, lib.SSL_read, lib.SSL_write
 
     def receive(connection: SSL.Connection) -> bytes:
         count = read(connection._ssl, buffer, READ_SIZE)
         if count > 0:
-            received: bytes = view(buffer, count)[:]
+            received: bytes = copy(buffer, count)
             return received
         return connection.recv(READ_SIZE)
 
