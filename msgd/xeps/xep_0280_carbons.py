@@ -119,9 +119,7 @@ class Carbons(Extension):
             )
             if kept is None:
                 session.send(copy)
-            elif (
-                not session.congested()
-            ):  # as with messages for all: who takes nothing misses what others get
+            elif not session.congested():  # as with messages for all: who takes nothing misses some
                 self.router.spool.hand_over_copy(kept, copy.raw, session)
 
 
