@@ -51,11 +51,6 @@ class Backlog:
         """Nothing is in it."""
         return not (self.count or self._held)
 
-    @property
-    def sent(self) -> bool:
-        """Everything is on its way. May be False where that shows only when it is looked for."""
-        return self._complete and not self._unsent
-
     def waits(self, count: int, size: int, oldest: int) -> None:
         """At the start: so much is in the database, and the id of the oldest."""
         self.count, self.size, self._oldest = count, size, oldest

@@ -123,27 +123,21 @@ class LinkQueue:
         if not (kept(stanza) or _is_said_in_a_room(stanza)):
             outbox.pass_on(self.ids.next(), stanza)
             return False
-        entry = LinkEntry(self.ids.next(), outbox.backlog, stanza.raw, receipt)
-        # On a link the answer of the other server comes before the disk's would, mostly. Who waits for that
-        # has it later where it does not, but the disk is not kept busy with what is delivered.
-        if outbox.send(entry):
-            self._commit.add(entry, awaited=False)
-            return True
-        if self._is_too_much(entry):
+        options, backlog, commit = self.options, outbox.backlog, self._commit
+        if (
+            backlog.count >= options.most_messages
+            or backlog.size + len(stanza.raw) > options.most_bytes
+            or commit.unwritten > _UNWRITTEN
+        ):
             self.fail(stanza, StanzaError("resource-constraint", "too much waits for that server"))
             return False
-        self._commit.add(entry, awaited=outbox.link is None)
-        outbox.keep(entry)
+        entry = LinkEntry(self.ids.next(), backlog, stanza.raw, receipt)
+        # On a link the answer of the other server comes before the disk's would, mostly. Who waits for that
+        # has it later where it does not, but the disk is not kept busy with what is delivered.
+        commit.add(entry, outbox.link is None)
+        if not outbox.send(entry):
+            outbox.keep(entry)
         return True
-
-    def _is_too_much(self, entry: LinkEntry) -> bool:
-        """Whether one more cannot wait. What goes out at once does not: a link takes only so much."""
-        options, backlog = self.options, entry.backlog
-        return (
-            backlog.count >= options.most_messages
-            or backlog.size + entry.size > options.most_bytes
-            or self._commit.unwritten > _UNWRITTEN
-        )
 
     def acknowledged(self, sent: Iterable[Sent]) -> None:
         """The other server has these, or their senders got them back; what nobody keeps is passed over."""

@@ -11,7 +11,7 @@ memory. All else waits in memory, and not long. Both go out in the order in whic
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -100,7 +100,9 @@ class Outbox:
     def send(self, entry: LinkEntry) -> bool:
         """Send a message that is kept, where nothing is in its way. Else False: see `keep`."""
         link = self.link
-        if not self._flows(link) or link.congested() or not link.takes(entry.raw):
+        if link is None or not (self._clear and link.sends):
+            return False
+        if link.congested() or not link.takes(entry.raw):
             return False
         self.backlog.add(entry, sent=True)
         link.send_kept(entry)
@@ -117,7 +119,7 @@ class Outbox:
     def pass_on(self, id: int, stanza: Stanza) -> None:
         """A stanza that nobody keeps."""
         link = self.link
-        if self._flows(link):
+        if link is not None and self._clear and link.sends:
             self._send_fleeting(link, stanza)
             return
         if link is None and not self._connecting and not self._may_try():
@@ -128,10 +130,6 @@ class Outbox:
             return
         self._clear = False
         self._go_on()
-
-    def _flows(self, link: Link | None) -> TypeGuard[Link]:
-        """Whether what comes may be sent at once."""
-        return self._clear and link is not None and link.sends
 
     def _go_on(self) -> None:
         if self.link is not None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from msgd.links import Links
 from msgd.routing.link import Link
 from msgd.routing.link_management import LinkManagement
 from msgd.routing.stream_management import REQUEST
+from msgd.spool import link_queue
 from msgd.spool.spool import Spool
 from msgd.wire.stanza import Stanza
 from tests.routing.world import World
@@ -142,3 +145,26 @@ def test_nothing_overtakes_what_waits_for_a_link_that_is_not_read(peers: Peers) 
     assert peers.taken() == ["1", "2", "3"]
     peers.say()
     assert peers.taken() == ["4"]
+
+
+def test_what_is_on_its_way_counts_as_waiting(peers: Peers) -> None:
+    queue = cast(Links, peers.world.router.table.elsewhere).queue
+    queue.options = replace(queue.options, most_messages=3)
+    peers.say(5)
+    assert peers.taken() == ["1", "2", "3"]
+    peers.stream.data_received(b"<a xmlns='urn:xmpp:sm:3' h='3'/>")
+    peers.say()
+    assert peers.taken()[:1] == ["6"]
+
+
+def test_bytes_that_are_on_their_way_count_too(peers: Peers) -> None:
+    queue = cast(Links, peers.world.router.table.elsewhere).queue
+    queue.options = replace(queue.options, most_bytes=250)
+    peers.say(4)
+    assert peers.taken() == ["1", "2"]
+
+
+def test_what_is_not_written_counts_on_a_link_too(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_queue, "_UNWRITTEN", 250)
+    peers.say(5)
+    assert peers.taken() == ["1", "2", "3"]
