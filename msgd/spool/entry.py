@@ -16,7 +16,7 @@ _SHIFT: Final = 20
 
 
 class Ids:
-    """Ids ordered by time: milliseconds since 1970, and in each of them a counter that begins anywhere.
+    """Ids ordered by time: milliseconds since 1970, and within each a counter that begins anywhere.
 
     Never twice the same, never backwards, whatever the clock does; `last` is the greatest in use. They are
     not to be guessed (XEP-0313 §3): nothing is protected by that, so the generator is a simple one.
@@ -24,17 +24,13 @@ class Ids:
 
     def __init__(self, seconds: Callable[[], float], last: int = 0) -> None:
         self._seconds = seconds
-        self._over = 0.0  # when the millisecond of the last one is
         self.last = last
 
     def next(self) -> int:
         """A new id."""
-        id = self.last + 1
-        now = self._seconds()
-        if now >= self._over:
-            millisecond = int(now * 1000)
-            self._over = (millisecond + 1) / 1000
-            id = max(id, millisecond << _SHIFT | getrandbits(_SHIFT - 1))
+        id = int(self._seconds() * 1000) << _SHIFT | getrandbits(_SHIFT - 1)
+        if id <= self.last:
+            id = self.last + 1
         self.last = id
         return id
 
